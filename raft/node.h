@@ -1,0 +1,145 @@
+/* This node's part in the cluster: the consensus thread, and what other threads ask of it.
+ *
+ * The thread runs a libuv loop with libraft, the peers' connections, group commit and ReadIndex;
+ * the logic is in agreement.[ch] and is simulated without threads. Requests are embedded in the
+ * caller's memory and come back, once, to the mailbox that they name. */
+#ifndef HOLDFAST_RAFT_NODE_H
+#define HOLDFAST_RAFT_NODE_H
+
+#include <stdatomic.h>
+
+#include "daemon/base/buffer.h"
+#include "daemon/base/limits.h"
+#include "daemon/base/mailbox.h"
+
+struct node;
+struct store;
+struct applier;
+
+enum node_exit {
+    NODE_EXIT_DAMAGED,  /* A disk, log or record cannot be trusted. */
+    NODE_EXIT_REMOVED,  /* This node is no member any more. */
+    NODE_EXIT_RESTART,  /* A restart cures it: the supervisor should do that. */
+};
+
+struct node_options {
+    const char *name;
+    const char *data_directory;
+    const char *peer_address;    /* HOST:PORT to listen on and to announce. */
+    const char *peer_advertise;  /* NULL: peer_address. */
+    const char *api_address;     /* HOST:PORT to announce to the others. */
+    const char *initial_cluster; /* "n1=host:port,..." or NULL once the cluster exists. */
+    const char *version;
+    bool allow_insecure_peers; /* Peers may talk beyond loopback without TLS. */
+    unsigned election_timeout_ms;  /* 0: 150. */
+    unsigned heartbeat_ms;         /* 0: 30. */
+    uint64_t free_disk_floor_bytes; /* Below it: storage-full. 0: 256 MiB. */
+    struct store *store;
+    void *data;
+    /* Consensus thread: the node cannot go on; @error says why and what to do. */
+    void (*on_exit)(void *data, enum node_exit why, const struct error *error);
+};
+
+/* Read the identity, check the log, start the threads (consensus and apply). Returns before the
+ * cluster is formed. STATUS_MISMATCH: the directory belongs to another node or cluster.
+ * STATUS_CORRUPT: the log or state is damaged, with what to do. */
+MUST_USE enum status node_open(const struct node_options *options, struct node **node,
+                               struct error *error);
+
+/* Hand leadership over, finish what is in flight (2 s at most), sync, and stop the threads.
+ * Requests still waiting come back with STATUS_CLOSED or STATUS_UNCERTAIN. Blocks. */
+void node_close(struct node *node);
+
+/* The applier, for visibility waits. */
+struct applier *node_applier(struct node *node);
+
+/* A command on its way through the cluster. Zero it, set the first part, submit it; @message comes
+ * to @home when @status and @result are filled in. The memory is the node's until then. */
+struct submission {
+    struct message message; /* Its deliver() is the caller's. */
+    struct mailbox *home;
+    struct buffer command; /* Encoded (command.h); the node may take it. */
+    atomic_bool abandoned; /* The caller no longer waits: it is not sent again. */
+    /* Filled in: STATUS_OK and @result (result.h), or why not.
+     * STATUS_NO_LEADER, STATUS_BUSY, STATUS_CLOSED: certainly not executed.
+     * STATUS_UNCERTAIN: it may or may not have been. */
+    enum status status;
+    struct buffer result; /* The caller closes it. */
+    /* Private. */
+    uint64_t submitted_ms;
+};
+
+/* Any thread. STATUS_BUSY: queue limits; nothing was taken and @message does not come. */
+MUST_USE enum status node_submit(struct node *node, struct submission *submission);
+
+/* A linearizable read: the index that must be visible before reading. */
+struct read_ticket {
+    struct message message;
+    struct mailbox *home;
+    /* Filled in: STATUS_OK and @index, or STATUS_NO_LEADER, STATUS_CLOSED. */
+    enum status status;
+    uint64_t index;
+    /* Private. */
+    uint64_t submitted_ms;
+};
+
+/* Any thread. STATUS_BUSY as above. */
+MUST_USE enum status node_read(struct node *node, struct read_ticket *ticket);
+
+enum node_role { NODE_ROLE_NONE, NODE_ROLE_VOTER, NODE_ROLE_STANDBY, NODE_ROLE_SPARE };
+enum node_state { NODE_FORMING, NODE_FOLLOWER, NODE_CANDIDATE, NODE_LEADER, NODE_CLOSING };
+
+struct node_member {
+    uint64_t id;
+    char name[LIMIT_NAME_BYTES + 1];
+    char peer_address[LIMIT_ADDRESS_BYTES + 1];
+    char api_address[LIMIT_ADDRESS_BYTES + 1];
+    char version[32];
+    enum node_role role;
+    uint64_t match_index;      /* As the leader knows it; elsewhere what the member reported. */
+    uint64_t applied_index;    /* As the member reported it. */
+    uint64_t last_contact_ms;  /* Milliseconds since it was heard; UINT64_MAX: never. 0 for self. */
+    bool healthy;              /* Heard within a second and not short of disk. */
+};
+
+/* Why this node is not ready; bits. */
+#define NODE_CAUSE_FORMING 1u      /* The cluster is not formed yet. */
+#define NODE_CAUSE_NO_LEADER 2u    /* It sees no leader. */
+#define NODE_CAUSE_BEHIND 4u       /* It has not executed what was committed when it started. */
+#define NODE_CAUSE_NEEDS_STATE 8u  /* It is further behind than the leader's log reaches. */
+#define NODE_CAUSE_SLOW_DISK 16u   /* A log write is pending for over a second. */
+#define NODE_CAUSE_CLOSING 32u
+
+/* A copy of what the consensus thread knew at its last turn (100 ms old at most). */
+struct node_status {
+    char cluster_id[37]; /* UUID, or "" while forming. */
+    uint64_t id;
+    enum node_state state;
+    uint64_t leader_id; /* 0: none known. */
+    uint64_t term;
+    uint64_t last_index; /* Of this node's log. */
+    uint64_t commit_index;
+    uint64_t applied_index;
+    uint32_t causes; /* NODE_CAUSE_*: 0 is ready. */
+    bool storage_full; /* A voter is short of disk: what adds is refused. */
+    uint64_t elections; /* Leader changes seen since start. */
+    uint64_t pending_commands;
+    uint64_t pending_bytes;
+    uint64_t forwarded_bundles;
+    uint64_t resubmitted_bundles;
+    uint64_t entries_proposed;
+    uint64_t commands_proposed; /* With the above: the batch size. */
+    uint64_t bytes_proposed;
+    uint64_t read_rounds;
+    uint64_t reads;
+    uint64_t log_appends;
+    uint64_t log_append_nanoseconds; /* Sum of the time to write to this node's log. */
+    uint64_t snapshots;
+    unsigned n_members;
+    struct node_member members[LIMIT_MEMBERS];
+};
+
+/* Any thread; never waits for the consensus thread. */
+void node_status(struct node *node, struct node_status *status);
+
+#endif

@@ -1,0 +1,119 @@
+/* The replicated state of this node, kept in one LMDB environment.
+ *
+ * Two trees: "state" holds the replicated records, equal on every replica at an equal index, each
+ * with a format version and a checksum over key and value that every read verifies; "local" holds
+ * what belongs to this node alone (applied index, stored index, records of the last entries, the
+ * state hash). The state hash is the 128-bit sum of the XXH3-128 hashes of all records of "state",
+ * kept up to date in the same transaction, so that it does not depend on when things were
+ * committed.
+ *
+ * One thread (apply) writes; any thread reads, with a transaction of its own. LMDB readers never
+ * block. A read transaction ends before its thread returns to its loop. */
+#ifndef HOLDFAST_STORAGE_STORE_H
+#define HOLDFAST_STORAGE_STORE_H
+
+#include "daemon/base/buffer.h"
+#include "daemon/base/error.h"
+
+struct store;
+
+struct store_options {
+    const char *directory;   /* Exists; the environment's files are made inside. */
+    uint64_t map_size_bytes; /* 0: as large as the file system holding the directory. */
+    unsigned max_readers;    /* Threads that read at the same time; 0: 126. */
+    /* A record that fails its checksum, or an environment that LMDB calls damaged, was met by any
+     * thread: the process must stop serving. Called once, with what and where; may be NULL. */
+    void (*on_damage)(void *data, const char *what);
+    void *data;
+};
+
+/* Open, or make, the environment. Takes the same time whatever it holds. STATUS_BUSY: another
+ * process holds it. STATUS_CORRUPT, STATUS_UNSUPPORTED, STATUS_IO, STATUS_DISK_FULL. */
+MUST_USE enum status store_open(const struct store_options *options, struct store **store,
+                                struct error *error);
+
+/* No transaction may be open. Accepts NULL. */
+void store_close(struct store *store);
+
+/* The facts of the state as a whole. */
+struct state {
+    /* Replicated: part of the state hash. */
+    uint64_t revision;       /* Of the last committed change. */
+    uint64_t next_object_id; /* Namespaces and sessions; from 1. */
+    uint64_t time_ms;        /* The cluster's time at the last entry. */
+    /* This node's. */
+    uint64_t applied_index; /* Entries up to here are executed, or are not the state's business. */
+    uint64_t applied_term;
+    uint64_t hash[2]; /* Sum over all records; see txn_state_hash() for the one to compare. */
+};
+
+/* A transaction: of a reader, or the one of the writer. Not shared between threads. */
+struct txn;
+
+/* A read transaction on what is committed. The struct is kept per thread and renewed cheaply:
+ * @txn is NULL at first, and is reused by later calls of the same thread until txn_reader_close(). */
+MUST_USE enum status txn_begin_read(struct store *store, struct txn **txn, struct error *error);
+void txn_end_read(struct txn *txn);
+void txn_reader_close(struct txn *txn);
+
+/* The write transaction. Only the apply thread. */
+MUST_USE enum status txn_begin_write(struct store *store, struct txn **txn, struct error *error);
+/* Commit durably (the data is flushed; the last commit needs store_sync() to be found after a power
+ * cut). Ends @txn also when it fails; a failure here must stop the process. */
+MUST_USE enum status txn_commit(struct txn *txn, struct error *error);
+void txn_abort(struct txn *txn);
+
+/* Nested: what happens until txn_keep() or txn_undo() is kept or undone as one, including the
+ * struct state. One level. */
+MUST_USE enum status txn_mark(struct txn *txn, struct error *error);
+MUST_USE enum status txn_keep(struct txn *txn, struct error *error);
+void txn_undo(struct txn *txn);
+
+/* The facts; with a write transaction the caller may change them, and they are saved on commit. */
+struct state *txn_state(struct txn *txn);
+
+/* What two replicas compare at the same applied_index: the records and the replicated facts. */
+void txn_state_hash(struct txn *txn, uint64_t hash[2]);
+
+/* Make everything committed survive a power cut: mdb_env_sync(env, 1). Any thread but a loop's. */
+MUST_USE enum status store_sync(struct store *store, struct error *error);
+
+/* Records. The payload borrows from the map: until the next write in the same transaction, or its
+ * end. STATUS_NOT_FOUND; STATUS_CORRUPT after on_damage() was called. */
+MUST_USE enum status txn_get(struct txn *txn, struct slice key, struct slice *payload);
+MUST_USE enum status txn_put(struct txn *txn, struct slice key, struct slice payload);
+/* STATUS_NOT_FOUND if there is none. */
+MUST_USE enum status txn_delete(struct txn *txn, struct slice key);
+
+/* Walking in byte order. A cursor lives inside its transaction and is closed before it ends; one
+ * may write through the transaction while a cursor of it is open. */
+struct cursor;
+MUST_USE enum status cursor_open(struct txn *txn, struct cursor **cursor);
+void cursor_close(struct cursor *cursor);
+/* The first record at or after @key. STATUS_END behind the last. */
+MUST_USE enum status cursor_seek(struct cursor *cursor, struct slice key, struct slice *found,
+                                 struct slice *payload);
+/* The last record before @key. STATUS_END before the first. */
+MUST_USE enum status cursor_seek_before(struct cursor *cursor, struct slice key,
+                                        struct slice *found, struct slice *payload);
+MUST_USE enum status cursor_next(struct cursor *cursor, struct slice *found,
+                                 struct slice *payload);
+MUST_USE enum status cursor_prev(struct cursor *cursor, struct slice *found,
+                                 struct slice *payload);
+
+/* Node-local records: checksummed as well, outside the state hash. */
+MUST_USE enum status txn_get_local(struct txn *txn, struct slice key, struct slice *payload);
+MUST_USE enum status txn_put_local(struct txn *txn, struct slice key, struct slice payload);
+
+struct store_statistics {
+    uint64_t map_size_bytes;
+    uint64_t used_bytes;
+    uint64_t free_disk_bytes; /* Of the file system. */
+    uint64_t records;
+    unsigned readers;
+};
+
+MUST_USE enum status store_statistics(struct store *store, struct store_statistics *statistics,
+                                      struct error *error);
+
+#endif

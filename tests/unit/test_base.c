@@ -1,0 +1,186 @@
+/* The floor: buffers, the wire form, errors, the queue and the mailbox. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "daemon/base/buffer.h"
+#include "daemon/base/error.h"
+#include "daemon/base/log.h"
+#include "daemon/base/mailbox.h"
+#include "daemon/base/queue.h"
+#include "daemon/base/wire.h"
+
+static void buffer_keeps_what_was_appended_while_it_grows(void **state)
+{
+    struct buffer buffer = BUFFER_EMPTY;
+
+    (void)state;
+    for (unsigned i = 0; i < 1000; i++) {
+        buffer_append_byte(&buffer, (uint8_t)i);
+    }
+    buffer_consume(&buffer, 500);
+
+    assert_int_equal(buffer.size, 500);
+    for (unsigned i = 0; i < 500; i++) {
+        assert_int_equal(buffer.data[i], (uint8_t)(i + 500));
+    }
+    buffer_close(&buffer);
+}
+
+static void wire_reads_back_what_it_wrote(void **state)
+{
+    struct buffer buffer = BUFFER_EMPTY;
+    struct wire_reader reader;
+
+    (void)state;
+    wire_put_u8(&buffer, 0xfe);
+    wire_put_u16(&buffer, 0xfedc);
+    wire_put_u32(&buffer, 0xfedcba98);
+    wire_put_u64(&buffer, 0xfedcba9876543210);
+    wire_put_bytes(&buffer, slice_of_string("abc"));
+
+    reader = wire_reader_of(buffer_slice(&buffer));
+    assert_int_equal(wire_get_u8(&reader), 0xfe);
+    assert_int_equal(wire_get_u16(&reader), 0xfedc);
+    assert_int_equal(wire_get_u32(&reader), 0xfedcba98);
+    assert_true(wire_get_u64(&reader) == 0xfedcba9876543210);
+    assert_true(slice_equals_string(wire_get_bytes(&reader), "abc"));
+    assert_int_equal(wire_done(&reader), STATUS_OK);
+    buffer_close(&buffer);
+}
+
+static void wire_refuses_every_cut_of_what_it_wrote(void **state)
+{
+    struct buffer buffer = BUFFER_EMPTY;
+
+    (void)state;
+    wire_put_u32(&buffer, 7);
+    wire_put_bytes(&buffer, slice_of_string("abc"));
+    for (size_t size = 0; size < buffer.size; size++) {
+        struct wire_reader reader = wire_reader_of(slice_of(buffer.data, size));
+
+        (void)wire_get_u32(&reader); /* What is left out shows at the end. */
+        (void)wire_get_bytes(&reader);
+        assert_int_equal(wire_done(&reader), STATUS_CORRUPT);
+    }
+    buffer_close(&buffer);
+}
+
+static void error_prefix_puts_the_outer_story_first(void **state)
+{
+    struct error error;
+
+    (void)state;
+    (void)error_set(&error, STATUS_DISK_FULL, "could not write \"%s\": disk full", "a");
+    assert_int_equal(error_prefix(&error, "could not open store"), STATUS_DISK_FULL);
+    assert_string_equal(error.text, "could not open store: could not write \"a\": disk full");
+}
+
+struct element {
+    int number;
+    struct link link;
+};
+
+static void queue_gives_elements_in_order(void **state)
+{
+    struct element elements[3] = {{.number = 1}, {.number = 2}, {.number = 3}};
+    struct queue one;
+    struct queue two;
+
+    (void)state;
+    queue_init(&one);
+    queue_init(&two);
+    queue_push(&one, &elements[1].link);
+    queue_push_front(&one, &elements[0].link);
+    queue_push(&two, &elements[2].link);
+    queue_append(&one, &two);
+
+    assert_true(queue_is_empty(&two));
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(CONTAINER_OF(queue_pop(&one), struct element, link)->number, i + 1);
+    }
+    assert_null(queue_pop(&one));
+}
+
+static void log_limit_holds_back_a_flood(void **state)
+{
+    struct log_limit limit = {0};
+    int written = 0;
+
+    (void)state;
+    for (int i = 0; i < 100; i++) {
+        written += log_limit_allows(&limit, 5000);
+    }
+    assert_int_equal(written, LOG_BURST);
+    assert_int_equal(limit.held_back, 100 - LOG_BURST);
+    assert_true(log_limit_allows(&limit, 6000));
+}
+
+struct note {
+    struct message message;
+    int *last;
+    int number;
+};
+
+static void on_note(struct message *message)
+{
+    struct note *note = (struct note *)message;
+
+    assert_int_equal(*note->last + 1, note->number);
+    *note->last = note->number;
+}
+
+static void *post_notes(void *data)
+{
+    struct note *notes = data;
+
+    for (int i = 0; i < 1000; i++) {
+        mailbox_post((struct mailbox *)(void *)notes[1000].last, &notes[i].message);
+    }
+    return NULL;
+}
+
+static void mailbox_delivers_in_order_from_another_thread(void **state)
+{
+    static struct note notes[1001];
+    struct mailbox mailbox;
+    uv_loop_t loop;
+    pthread_t thread;
+    int last = 0;
+
+    (void)state;
+    assert_int_equal(uv_loop_init(&loop), 0);
+    assert_int_equal(mailbox_init(&mailbox, &loop, NULL), STATUS_OK);
+    for (int i = 0; i < 1000; i++) {
+        notes[i] = (struct note){.message.deliver = on_note, .last = &last, .number = i + 1};
+    }
+    notes[1000].last = (int *)(void *)&mailbox;
+
+    assert_int_equal(pthread_create(&thread, NULL, post_notes, notes), 0);
+    while (last < 1000) {
+        uv_run(&loop, UV_RUN_ONCE);
+    }
+    assert_int_equal(pthread_join(thread, NULL), 0);
+
+    mailbox_close(&mailbox, NULL);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(&loop), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(buffer_keeps_what_was_appended_while_it_grows),
+        cmocka_unit_test(wire_reads_back_what_it_wrote),
+        cmocka_unit_test(wire_refuses_every_cut_of_what_it_wrote),
+        cmocka_unit_test(error_prefix_puts_the_outer_story_first),
+        cmocka_unit_test(queue_gives_elements_in_order),
+        cmocka_unit_test(log_limit_holds_back_a_flood),
+        cmocka_unit_test(mailbox_delivers_in_order_from_another_thread),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
