@@ -1,0 +1,37 @@
+/* What one api thread has: its loop, its mailbox, its view of the state, and the way to the node.
+ *
+ * Each thread has one; nothing in it is shared, except where noted. */
+#ifndef HOLDFAST_API_CONTEXT_H
+#define HOLDFAST_API_CONTEXT_H
+
+#include <uv.h>
+
+#include "daemon/base/mailbox.h"
+#include "raft/node.h"
+#include "storage/applier.h"
+#include "storage/view.h"
+
+struct reads;
+struct metrics;
+
+struct api_thread {
+    unsigned number;
+    uv_loop_t loop;
+    struct mailbox mailbox;
+    struct node *node;   /* Shared; thread-safe. */
+    struct store *store; /* Shared; thread-safe. */
+    struct view view;    /* Between view_begin() and view_end() inside one call only. */
+    struct reads *reads; /* Linearizable rounds and waits (reads.h). */
+    struct metrics *metrics; /* This thread's own counters; summed by /metrics. */
+    const char *name;
+    const char *version;
+    struct server *server;
+};
+
+/* Milliseconds, monotonic, cached per loop turn. */
+static inline uint64_t api_now_ms(struct api_thread *thread)
+{
+    return uv_now(&thread->loop);
+}
+
+#endif

@@ -1,0 +1,69 @@
+/* One HTTP request and its response, as handlers see them; how they travel is connection.c's.
+ *
+ * A handler runs on the api thread of the connection. It answers at once with one of the respond
+ * functions, or keeps the request and answers later from the same thread (after a submission or a
+ * read came back): every request is answered exactly once. If the client went away, request_is_gone()
+ * is true and an answer is accepted and dropped. */
+#ifndef HOLDFAST_API_REQUEST_H
+#define HOLDFAST_API_REQUEST_H
+
+#include "daemon/base/buffer.h"
+#include "daemon/base/error.h"
+
+enum method { METHOD_GET, METHOD_HEAD, METHOD_PUT, METHOD_POST, METHOD_PATCH, METHOD_DELETE,
+              METHOD_OPTIONS, METHOD_OTHER };
+
+struct api_thread; /* context.h */
+
+#define REQUEST_MAX_SEGMENTS 8
+#define REQUEST_MAX_PARAMETERS 16
+
+struct parameter {
+    struct slice name;
+    struct slice value;
+    bool has_value; /* "?touch" has none, "?touch=" has an empty one. */
+};
+
+struct request {
+    struct api_thread *thread;
+    enum method method;
+    struct slice target; /* As sent. */
+    /* The path behind the namespace's base, percent-decoded, split by the router. */
+    struct slice ns;     /* Empty outside /v1/namespaces/{ns}. */
+    unsigned n_captures; /* {s}, {a}, {key}...: in the order of the route's pattern. */
+    struct slice captures[REQUEST_MAX_SEGMENTS];
+    unsigned n_parameters; /* Decoded; in the order sent, none twice. */
+    struct parameter parameters[REQUEST_MAX_PARAMETERS];
+    struct slice body;
+    const char *route; /* The route's pattern, for metrics. */
+    /* Private. */
+    struct connection *connection;
+    uint64_t started_ns;
+    void *state; /* The handler's own, freed with free() when the request ends. */
+};
+
+/* The value of a header (name in lower case), trimmed; false if absent. A header that may come once
+ * and came twice was refused before. */
+bool request_header(const struct request *request, const char *name, struct slice *value);
+
+/* The parameter's value; false if absent. */
+bool request_parameter(const struct request *request, const char *name, struct slice *value);
+
+bool request_is_gone(const struct request *request);
+
+/* A response under construction. Zero it, fill it, hand it to request_respond(). */
+struct response {
+    unsigned status;
+    const char *content_type; /* NULL: application/json if there is a body. */
+    struct buffer headers;    /* "Name: value\r\n" lines; see response_header(). */
+    struct buffer body;       /* Taken. */
+};
+
+void response_header(struct response *response, const char *name, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Answer. Takes the response's buffers. The connection adds Date, Content-Length, Cache-Control:
+ * no-store, and leaves the body out for HEAD. The request is gone after this. */
+void request_respond(struct request *request, struct response *response);
+
+#endif
