@@ -16,8 +16,8 @@ struct message;
 typedef void (*message_deliver_cb)(struct message *message);
 
 struct message {
-    struct link link;            /* Private. */
-    message_deliver_cb deliver;  /* Set by the owner before posting. */
+    struct link link;           /* Private. */
+    message_deliver_cb deliver; /* Set by the owner before posting. */
 };
 
 struct mailbox {

@@ -17,8 +17,7 @@ struct queue {
 };
 
 /* The element that holds @link as its member @member. */
-#define CONTAINER_OF(link, type, member)                                                           \
-    ((type *)(void *)((char *)(link)-offsetof(type, member)))
+#define CONTAINER_OF(link, type, member) ((type *)(void *)((char *)(link)-offsetof(type, member)))
 
 static inline void queue_init(struct queue *queue)
 {
