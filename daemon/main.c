@@ -1,7 +1,219 @@
+/* The process: settings, log, signals, and the parts put together.
+ *
+ * 1. Settings are read and the process is prepared (signals, descriptors, libuv's pool).
+ * 2. The node opens its data directory and joins or forms the cluster, on threads of its own.
+ * 3. The server opens its port; from now on clients are answered.
+ * 4. The main thread waits for a signal, or for the node's word that it cannot go on.
+ * 5. The server stops accepting and answers what is in flight; the node hands leadership over,
+ *    finishes, syncs and closes.
+ *
+ * What can go wrong: a failure before 4 is told and ends the process with 1. A node that cannot go
+ * on ends it with a status that tells the supervisor whether a restart cures it. */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
-int main(void)
+#include "api/server.h"
+#include "daemon/base/check.h"
+#include "daemon/base/log.h"
+#include "daemon/options.h"
+#include "raft/node.h"
+
+/* In docs/operations.md. */
+enum exit_status {
+    EXIT_FAILED = 1,  /* Could not start, or something outside failed; the log says what. */
+    EXIT_USAGE = 2,   /* A setting is wrong. */
+    EXIT_DAMAGED = 3, /* The data directory cannot be trusted: a restart does not cure it. */
+    EXIT_REMOVED = 4, /* No member any more: a restart does not cure it. */
+};
+
+/* Requests in flight get this long to be answered when the process is asked to end. */
+#define ANSWER_TIMEOUT_MS 2000
+
+/* The last resort, should a part not end as it promises. */
+#define SHUTDOWN_LIMIT_S 5
+
+struct process {
+    pthread_t main_thread;
+    atomic_bool ending; /* The node said that it cannot go on. */
+    enum node_exit why; /* Written before ending is set. */
+};
+
+/* Any thread of the node. */
+static void on_node_exit(void *data, enum node_exit why, const struct error *error)
 {
-    (void)puts("holdfastd " HOLDFAST_VERSION);
-    return 0;
+    struct process *process = data;
+
+    log_error("daemon", "%s", error->text);
+    if (!atomic_load(&process->ending)) {
+        process->why = why;
+        atomic_store(&process->ending, true);
+    }
+    CHECK(pthread_kill(process->main_thread, SIGUSR1) == 0);
+}
+
+static int exit_status_of(enum node_exit why)
+{
+    switch (why) {
+    case NODE_EXIT_DAMAGED:
+        return EXIT_DAMAGED;
+    case NODE_EXIT_REMOVED:
+        return EXIT_REMOVED;
+    case NODE_EXIT_RESTART:
+        return EXIT_FAILED;
+    }
+    return EXIT_FAILED;
+}
+
+/* The signals that the main thread waits for; blocked in every thread, as they are started later.
+ */
+static void block_signals(sigset_t *awaited)
+{
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+
+    CHECK(sigemptyset(awaited) == 0);
+    CHECK(sigaddset(awaited, SIGTERM) == 0);
+    CHECK(sigaddset(awaited, SIGINT) == 0);
+    CHECK(sigaddset(awaited, SIGUSR1) == 0);
+    CHECK(pthread_sigmask(SIG_BLOCK, awaited, NULL) == 0);
+    CHECK(sigaction(SIGPIPE, &ignore, NULL) == 0);
+}
+
+/* Each client and peer is a descriptor; take as many as the system gives. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        log_warn("daemon", "could not read the limit of open files: %s", strerror(errno));
+        return;
+    }
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        log_warn("daemon", "could not raise the limit of open files: %s", strerror(errno));
+    }
+}
+
+/* libraft flushes on libuv's pool, which is sized at its first use. */
+static void size_thread_pool(void)
+{
+    if (setenv("UV_THREADPOOL_SIZE", "8", 0) != 0) {
+        log_warn("daemon", "could not size the thread pool: %s", strerror(errno));
+    }
+}
+
+static enum status open_parts(const struct options *options, struct process *process,
+                              struct node **node, struct server **server, struct error *error)
+{
+    const struct node_options node_options = {
+        .name = options->name,
+        .data_directory = options->data_directory,
+        .peer_address = options->peer_address,
+        .peer_advertise = options->peer_advertise,
+        .api_address =
+            options->api_advertise == NULL ? options->api_address : options->api_advertise,
+        .initial_cluster = options->initial_cluster,
+        .version = HOLDFAST_VERSION,
+        .allow_insecure_peers = options->allow_insecure_peers,
+        .election_timeout_ms = (unsigned)options->election_timeout_ms,
+        .heartbeat_ms = (unsigned)options->heartbeat_ms,
+        .free_disk_floor_bytes = options->free_disk_floor_bytes,
+        .data = process,
+        .on_exit = on_node_exit,
+    };
+    struct server_options server_options = {
+        .address = options->api_address,
+        .metrics_address = options->metrics_address,
+        .threads = (unsigned)options->api_threads,
+        .max_connections = (unsigned)options->max_connections,
+        .name = options->name,
+        .version = HOLDFAST_VERSION,
+    };
+    enum status status = node_open(&node_options, node, error);
+
+    if (status != STATUS_OK) {
+        return status;
+    }
+    server_options.node = *node;
+    server_options.store = node_store(*node);
+    status = server_open(&server_options, server, error);
+    if (status != STATUS_OK) {
+        node_close(*node);
+    }
+    return status;
+}
+
+static int run(const struct options *options, const sigset_t *awaited)
+{
+    struct process process = {.main_thread = pthread_self()};
+    struct server *server;
+    struct node *node;
+    struct error error;
+    int received;
+
+    if (open_parts(options, &process, &node, &server, &error) != STATUS_OK) {
+        log_error("daemon", "%s", error.text);
+        return error.status == STATUS_CORRUPT ? EXIT_DAMAGED : EXIT_FAILED;
+    }
+    log_info("daemon", "started version=%s api=%s peer=%s", HOLDFAST_VERSION, options->api_address,
+             options->peer_address);
+
+    CHECK(sigwait(awaited, &received) == 0);
+    if (atomic_load(&process.ending)) {
+        /* Nothing that the node says can be trusted any more; what is in flight stays open for its
+         * clients, who ask another node. */
+        _exit(exit_status_of(process.why));
+    }
+    log_info("daemon", "ending signal=%d", received);
+    (void)alarm(SHUTDOWN_LIMIT_S); /* Gives what was left of an earlier one: none. */
+    server_drain(server);
+    server_close(server, ANSWER_TIMEOUT_MS);
+    node_close(node);
+    log_info("daemon", "ended");
+    return EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+    enum options_action action = OPTIONS_RUN;
+    struct options options;
+    struct error error;
+    sigset_t awaited;
+    int result;
+
+    if (options_parse(argc, argv, &options, &action, &error) != STATUS_OK) {
+        (void)fprintf(stderr, "holdfastd: %s\n", error.text);
+        return EXIT_USAGE;
+    }
+    switch (action) {
+    case OPTIONS_HELP:
+        options_print_help();
+        result = EXIT_SUCCESS;
+        break;
+    case OPTIONS_VERSION:
+        (void)puts("holdfastd " HOLDFAST_VERSION);
+        result = EXIT_SUCCESS;
+        break;
+    case OPTIONS_CHECK:
+        (void)puts("the settings are valid");
+        result = EXIT_SUCCESS;
+        break;
+    case OPTIONS_RUN:
+    default:
+        log_configure(options.log_level, options.log_format);
+        log_set_node(options.name);
+        block_signals(&awaited);
+        raise_descriptor_limit();
+        size_thread_pool();
+        result = run(&options, &awaited);
+        break;
+    }
+    options_close(&options);
+    return result;
 }

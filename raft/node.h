@@ -34,14 +34,15 @@ struct node_options {
     unsigned election_timeout_ms;  /* 0: 150. */
     unsigned heartbeat_ms;         /* 0: 30. */
     uint64_t free_disk_floor_bytes; /* Below it: storage-full. 0: 256 MiB. */
-    struct store *store;
     void *data;
-    /* Consensus thread: the node cannot go on; @error says why and what to do. */
+    /* Any thread (the consensus thread, or one that met a damaged record): the node cannot go on;
+     * @error says why and what to do. */
     void (*on_exit)(void *data, enum node_exit why, const struct error *error);
 };
 
-/* Read the identity, check the log, start the threads (consensus and apply). Returns before the
- * cluster is formed. STATUS_MISMATCH: the directory belongs to another node or cluster.
+/* Lock the data directory, read the identity, open the store in it, check the log, start the threads
+ * (consensus and apply). A damaged record is marked in the data directory, so that the next start
+ * refuses, before on_exit() is called with NODE_EXIT_DAMAGED. Returns before the cluster is formed. STATUS_MISMATCH: the directory belongs to another node or cluster.
  * STATUS_CORRUPT: the log or state is damaged, with what to do. */
 MUST_USE enum status node_open(const struct node_options *options, struct node **node,
                                struct error *error);
@@ -50,7 +51,8 @@ MUST_USE enum status node_open(const struct node_options *options, struct node *
  * Requests still waiting come back with STATUS_CLOSED or STATUS_UNCERTAIN. Blocks. */
 void node_close(struct node *node);
 
-/* The applier, for visibility waits. */
+/* The state, for reading, and the applier, for visibility waits; the node owns both. */
+struct store *node_store(struct node *node);
 struct applier *node_applier(struct node *node);
 
 /* A command on its way through the cluster. Zero it, set the first part, submit it; @message comes
