@@ -22,6 +22,10 @@ struct api_thread {
     struct store *store; /* Shared; thread-safe. */
     struct view view;    /* Between view_begin() and view_end() inside one call only. */
     struct reads *reads; /* Linearizable rounds and waits (reads.h). */
+    /* Messages that others owe to the mailbox (submissions, tickets, waits), also those whose
+     * request was answered meanwhile. Counted up by who submits, down by who is delivered to: the
+     * mailbox outlives them. */
+    unsigned outstanding;
     struct metrics *metrics; /* This thread's own counters; summed by /metrics. */
     const char *name;
     const char *version;
