@@ -45,6 +45,7 @@ void machine_set_stored(struct machine *machine, uint64_t stored);
 /* Indexes as of now, committed or not. */
 uint64_t machine_applied_index(const struct machine *machine);
 uint64_t machine_revision(const struct machine *machine);
+uint64_t machine_time_ms(const struct machine *machine);
 
 /* Commit what was executed; cheap if nothing was. */
 MUST_USE enum status machine_commit(struct machine *machine, struct error *error);
