@@ -48,7 +48,7 @@ enum condition_kind { CONDITION_NONE, CONDITION_ANY, CONDITION_TAGS };
 
 struct condition {
     enum condition_kind kind;
-    uint32_t n_tags;
+    uint32_t n_tags;           /* With CONDITION_TAGS: 1 to LIMIT_TAGS. */
     uint64_t tags[LIMIT_TAGS]; /* Revisions. */
 };
 
@@ -178,11 +178,19 @@ struct command {
     struct operation *operations;
 };
 
+/* The grammar of names, which every operation has passed that was decoded. */
+bool command_is_namespace_name(struct slice name);
+bool command_is_id(struct slice id);       /* Of a session, of an event. */
+bool command_is_label(struct slice label); /* agent_id, user_id, holder. */
+bool command_is_item_key(struct slice key);
+
 /* Append the encoded form to @buffer. @command must be within limits.h. */
 void command_encode(const struct command *command, struct buffer *buffer);
 
-/* Read what came from a peer or the log. On success the caller ends with command_close(); slices
- * borrow from @bytes. STATUS_CORRUPT: not an encoded command. STATUS_UNSUPPORTED: a later version. */
+/* Read what came from a peer or the log, and check it against limits.h and the grammar of names;
+ * documents are not parsed. What passes encodes to the same bytes again. On success the caller ends
+ * with command_close(); slices borrow from @bytes. STATUS_CORRUPT: not an encoded command.
+ * STATUS_UNSUPPORTED: a later version. */
 MUST_USE enum status command_decode(struct slice bytes, struct command *command,
                                     struct error *error);
 

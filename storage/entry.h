@@ -9,17 +9,17 @@
  *   command    u32 size, bytes (see command.h)
  *   padding    zeros up to a multiple of 8, as libraft wants it
  *
- * The checksum is XXH3-64 of the envelope (with the checksum as 0) and the bundles. All numbers
- * are little-endian. */
+ * The checksum is the XXH3-64 of the bundles; its seed is the XXH3-64 of the envelope with the
+ * checksum as 0. All numbers are little-endian. */
 #ifndef HOLDFAST_STORAGE_ENTRY_H
 #define HOLDFAST_STORAGE_ENTRY_H
 
 #include "daemon/base/buffer.h"
 #include "daemon/base/error.h"
 
-#define ENTRY_VERSION 1
+#define ENTRY_VERSION       1
 #define ENTRY_FEATURE_LEVEL 1 /* The highest that this program executes. */
-#define ENTRY_HEADER_BYTES 40
+#define ENTRY_HEADER_BYTES  40
 #define BUNDLE_HEADER_BYTES 32
 
 /* Set by the leader while a voter is short of disk: what adds is refused on execution, unless it
@@ -27,7 +27,7 @@
 #define ENTRY_FLAG_STORAGE_FULL 1u
 /* The first entry after a new leader was elected: leases get one full time-to-live. */
 #define ENTRY_FLAG_NEW_LEADER 2u
-#define ENTRY_FLAGS_KNOWN 3u
+#define ENTRY_FLAGS_KNOWN     3u
 
 struct entry {
     uint8_t feature_level;

@@ -33,8 +33,8 @@ struct item_row {
     enum content_kind content;
     struct slice content_type;
     uint64_t size_bytes;
-    struct slice user_id;   /* Empty: null. */
-    uint64_t ttl_ms;        /* 0: null. */
+    struct slice user_id; /* Empty: null. */
+    uint64_t ttl_ms;      /* 0: null. */
     uint64_t created_at_ms;
     uint64_t updated_at_ms;
     uint64_t expires_at_ms; /* 0: null. */
@@ -43,13 +43,14 @@ struct item_row {
 
 struct session_row {
     struct slice id;
-    uint64_t object_id; /* Never used twice; rises with creation. */
+    uint64_t object_id;    /* Never used twice; rises with creation. */
     struct slice agent_id; /* Empty: null. */
     struct slice user_id;  /* Empty: null. */
     enum session_status status;
     struct slice metadata;
-    struct slice state; /* Empty in a result and in lists. */
-    uint64_t ttl_ms;    /* 0: null. */
+    struct slice state;   /* Empty in a result and in lists. */
+    uint64_t state_bytes; /* Its size, also where it is empty here. */
+    uint64_t ttl_ms;      /* 0: null. */
     bool sliding;
     enum write_policy write_policy;
     uint64_t revision;         /* Of the document: the ETag. */
@@ -59,6 +60,8 @@ struct session_row {
     uint64_t next_seq;         /* The number that the next event gets. */
     uint64_t event_count;
     uint64_t event_bytes;
+    uint64_t log_count; /* See event_row; of the newest event. */
+    uint64_t log_bytes;
     uint64_t epoch;
     uint64_t created_at_ms;
     uint64_t updated_at_ms;
@@ -71,6 +74,12 @@ struct event_row {
     struct slice type;
     struct slice data; /* JSON. */
     uint64_t created_at_ms;
+    /* The log's own: the event before it when it was appended (0: none), and the events and bytes
+     * from the beginning of the log to here, rewound ones excepted. Differences of these count a
+     * part of the log without walking it. */
+    uint64_t prev_seq;
+    uint64_t log_count;
+    uint64_t log_bytes;
 };
 
 struct append_row {
@@ -106,7 +115,7 @@ struct member_row {
 };
 
 /* One of each: append the encoded row, or read one. STATUS_CORRUPT if it is not one,
- * STATUS_UNSUPPORTED if it has a later format version. */
+ * STATUS_UNSUPPORTED if it has a later format version; @row then holds nothing of use. */
 #define ROW_CODEC(name)                                                                            \
     void name##_encode(const struct name *row, struct buffer *buffer);                             \
     MUST_USE enum status name##_decode(struct slice bytes, struct name *row)
