@@ -1,0 +1,298 @@
+#include "tests/lib/cluster.h"
+
+#include <fcntl.h>
+#include <ftw.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/lib/deadline.h"
+#include "tests/lib/ports.h"
+
+#define ASK_TIMEOUT_MS 2000
+#define MAX_ARGUMENTS  24
+
+static bool make_directory(struct cluster *cluster)
+{
+    const char *parent = getenv("TMPDIR");
+
+    (void)snprintf(cluster->directory, sizeof cluster->directory, "%s/holdfast-cluster-XXXXXX",
+                   parent == NULL ? "/tmp" : parent);
+    return mkdtemp(cluster->directory) != NULL;
+}
+
+static bool open_node(struct cluster *cluster, unsigned i)
+{
+    struct cluster_node *node = &cluster->nodes[i];
+    int n;
+
+    (void)snprintf(node->name, sizeof node->name, "n%u", i + 1);
+    node->api_port = port_take();
+    node->peer_port = port_take();
+    n = snprintf(node->data_directory, sizeof node->data_directory, "%.120s/%s", cluster->directory,
+                 node->name);
+    (void)snprintf(node->log_path, sizeof node->log_path, "%.140s.log", node->data_directory);
+    (void)snprintf(node->hold_path, sizeof node->hold_path, "%.140s.hold", node->data_directory);
+    node->initial_cluster = cluster->initial_cluster;
+    return node->api_port != 0 && node->peer_port != 0 && n < CLUSTER_MAX_PATH &&
+           mkdir(node->data_directory, 0700) == 0;
+}
+
+bool cluster_open(struct cluster *cluster)
+{
+    unsigned i;
+
+    memset(cluster, 0, sizeof *cluster);
+    if (!make_directory(cluster)) {
+        return false;
+    }
+    for (i = 0; i < CLUSTER_NODES; i++) {
+        if (!open_node(cluster, i)) {
+            return false;
+        }
+    }
+    (void)snprintf(cluster->initial_cluster, sizeof cluster->initial_cluster,
+                   "n1=127.0.0.1:%u,n2=127.0.0.1:%u,n3=127.0.0.1:%u", cluster->nodes[0].peer_port,
+                   cluster->nodes[1].peer_port, cluster->nodes[2].peer_port);
+    return true;
+}
+
+bool cluster_start_node(struct cluster *cluster, unsigned i)
+{
+    struct cluster_node *node = &cluster->nodes[i];
+    const char *daemon = getenv("HOLDFASTD");
+    char api[32];
+    char peer[32];
+    char preload[CLUSTER_MAX_PATH + 16];
+    char hold[CLUSTER_MAX_PATH + 32];
+    const char *arguments[MAX_ARGUMENTS] = {
+        daemon == NULL ? "./holdfastd" : daemon,
+        "--name",
+        node->name,
+        "--data-dir",
+        node->data_directory,
+        "--api-address",
+        api,
+        "--peer-address",
+        peer,
+        "--initial-cluster",
+        node->initial_cluster,
+        "--free-disk-floor",
+        "16M",
+        "--log-format",
+        "text",
+        NULL,
+    };
+    const char *environment[] = {preload, hold, "ASAN_OPTIONS=verify_asan_link_order=0", NULL};
+
+    (void)snprintf(api, sizeof api, "127.0.0.1:%u", node->api_port);
+    (void)snprintf(peer, sizeof peer, "127.0.0.1:%u", node->peer_port);
+    (void)snprintf(preload, sizeof preload, "LD_PRELOAD=%s",
+                   cluster->preload == NULL ? "" : cluster->preload);
+    (void)snprintf(hold, sizeof hold, "HOLDFAST_TEST_HOLD=%s", node->hold_path);
+    return process_start(&node->process, arguments, cluster->preload == NULL ? NULL : environment,
+                         node->log_path);
+}
+
+struct http_client cluster_client(const struct cluster_node *node)
+{
+    return (struct http_client){.port = node->api_port};
+}
+
+static bool node_is_ready(void *data)
+{
+    struct cluster_node *node = data;
+    struct http_client client = {.port = node->api_port, .timeout_ms = ASK_TIMEOUT_MS};
+    struct http_response response = {0};
+    bool ready = http_call(&client, &response, "GET", "/readyz", NULL, NULL) == HTTP_ANSWERED &&
+                 response.status == 200;
+
+    http_response_close(&response);
+    http_client_close(&client);
+    return ready;
+}
+
+bool cluster_wait_node_ready(struct cluster *cluster, unsigned node, unsigned limit_ms)
+{
+    return wait_until(node_is_ready, &cluster->nodes[node], limit_ms);
+}
+
+static bool all_are_ready(void *data)
+{
+    struct cluster *cluster = data;
+    unsigned i;
+
+    for (i = 0; i < CLUSTER_NODES; i++) {
+        if (!node_is_ready(&cluster->nodes[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool cluster_wait_ready(struct cluster *cluster, unsigned limit_ms)
+{
+    return wait_until(all_are_ready, cluster, limit_ms);
+}
+
+bool cluster_start(struct cluster *cluster)
+{
+    unsigned i;
+
+    for (i = 0; i < CLUSTER_NODES; i++) {
+        if (!process_is_alive(&cluster->nodes[i].process) && !cluster_start_node(cluster, i)) {
+            return false;
+        }
+    }
+    return cluster_wait_ready(cluster, CLUSTER_READY_MS);
+}
+
+void cluster_kill(struct cluster *cluster, unsigned node)
+{
+    process_kill(&cluster->nodes[node].process);
+}
+
+void cluster_kill_all(struct cluster *cluster)
+{
+    unsigned i;
+
+    /* The signals first, the waiting after: at once is what is asked for. */
+    for (i = 0; i < CLUSTER_NODES; i++) {
+        (void)process_signal(&cluster->nodes[i].process, SIGKILL); /* May be dead already. */
+    }
+    for (i = 0; i < CLUSTER_NODES; i++) {
+        process_kill(&cluster->nodes[i].process);
+    }
+}
+
+json_t *cluster_view(const struct cluster_node *node)
+{
+    struct http_client client = {.port = node->api_port, .timeout_ms = ASK_TIMEOUT_MS};
+    struct http_response response = {0};
+    json_t *view = NULL;
+
+    if (http_call(&client, &response, "GET", "/v1/cluster", NULL, NULL) == HTTP_ANSWERED &&
+        response.status == 200) {
+        view = json_loadb((const char *)response.body.data, response.body.size, 0, NULL);
+    }
+    http_response_close(&response);
+    http_client_close(&client);
+    return view;
+}
+
+static bool leads_by_its_own_word(const struct cluster_node *node)
+{
+    json_t *view = cluster_view(node);
+    const char *leader = json_string_value(json_object_get(view, "leader"));
+    bool leads = leader != NULL && strcmp(leader, node->name) == 0;
+
+    json_decref(view);
+    return leads;
+}
+
+struct leader_search {
+    struct cluster *cluster;
+    unsigned except;
+    unsigned found;
+};
+
+static bool leader_is_found(void *data)
+{
+    struct leader_search *search = data;
+    unsigned i;
+
+    for (i = 0; i < CLUSTER_NODES; i++) {
+        struct cluster_node *node = &search->cluster->nodes[i];
+
+        if (i != search->except && process_is_alive(&node->process) &&
+            leads_by_its_own_word(node)) {
+            search->found = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+unsigned cluster_find_leader(struct cluster *cluster, unsigned except, unsigned limit_ms)
+{
+    struct leader_search search = {.cluster = cluster, .except = except, .found = CLUSTER_NOBODY};
+
+    (void)wait_until(leader_is_found, &search, limit_ms); /* The result tells. */
+    return search.found;
+}
+
+struct comparison {
+    struct cluster *cluster;
+    char *text;
+    size_t size;
+    bool equal;
+};
+
+/* True once all answered with the same applied index; a hash that differs there never heals. */
+static bool indexes_are_equal(void *data)
+{
+    struct comparison *comparison = data;
+    json_int_t index[CLUSTER_NODES];
+    char hash[CLUSTER_NODES][64];
+    size_t used = 0;
+    unsigned i;
+
+    for (i = 0; i < CLUSTER_NODES; i++) {
+        json_t *view = cluster_view(&comparison->cluster->nodes[i]);
+        const char *text = json_string_value(json_object_get(view, "state_hash"));
+
+        index[i] = json_integer_value(json_object_get(view, "applied_index"));
+        (void)snprintf(hash[i], sizeof hash[i], "%s", text == NULL ? "" : text);
+        json_decref(view);
+        used += (size_t)snprintf(comparison->text + used, comparison->size - used, "n%u: %lld %s; ",
+                                 i + 1, (long long)index[i], hash[i]);
+    }
+    if (index[0] == 0 || index[0] != index[1] || index[0] != index[2]) {
+        return false;
+    }
+    comparison->equal =
+        hash[0][0] != '\0' && strcmp(hash[0], hash[1]) == 0 && strcmp(hash[0], hash[2]) == 0;
+    return true;
+}
+
+bool cluster_states_are_equal(struct cluster *cluster, char *text, size_t size)
+{
+    struct comparison comparison = {.cluster = cluster, .text = text, .size = size};
+
+    return wait_until(indexes_are_equal, &comparison, CLUSTER_SETTLE_MS) && comparison.equal;
+}
+
+bool cluster_hold_writes(struct cluster_node *node)
+{
+    int fd = open(node->hold_path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+    return fd >= 0 && close(fd) == 0;
+}
+
+bool cluster_release_writes(struct cluster_node *node)
+{
+    return unlink(node->hold_path) == 0;
+}
+
+static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *place)
+{
+    (void)status;
+    (void)kind;
+    (void)place;
+    return remove(path);
+}
+
+bool remove_tree(const char *path)
+{
+    return nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS) == 0;
+}
+
+void cluster_close(struct cluster *cluster, bool passed)
+{
+    cluster_kill_all(cluster);
+    if (!passed || !remove_tree(cluster->directory)) {
+        (void)fprintf(stderr, "logs and data are kept in %s\n", cluster->directory);
+    }
+}

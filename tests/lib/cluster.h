@@ -1,0 +1,80 @@
+/* Real nodes on loopback, each with a data directory and a log file in one temporary directory.
+ *
+ * The daemon is the one that HOLDFASTD names. The directory stays when a test failed, so that it
+ * can be looked into. Only the main thread starts, stops and closes; clients of a node may be
+ * anywhere. */
+#ifndef HOLDFAST_TESTS_CLUSTER_H
+#define HOLDFAST_TESTS_CLUSTER_H
+
+#include <jansson.h>
+
+#include "tests/lib/http_client.h"
+#include "tests/lib/process.h"
+
+#define CLUSTER_NODES     3
+#define CLUSTER_MAX_PATH  160
+#define CLUSTER_READY_MS  20000 /* A node has to be ready by then, on a busy machine too. */
+#define CLUSTER_SETTLE_MS 20000 /* Nodes have to agree by then. */
+#define CLUSTER_NOBODY    CLUSTER_NODES
+
+struct cluster_node {
+    char name[8];
+    unsigned api_port;
+    unsigned peer_port;
+    char data_directory[CLUSTER_MAX_PATH];
+    char log_path[CLUSTER_MAX_PATH];
+    char hold_path[CLUSTER_MAX_PATH]; /* See cluster_hold_writes(). */
+    const char *initial_cluster;      /* The cluster's, unless the test sets another. */
+    struct process process;
+};
+
+struct cluster {
+    char directory[CLUSTER_MAX_PATH];
+    char initial_cluster[256];
+    const char *preload; /* NULL: none. A library for each node that is started. */
+    struct cluster_node nodes[CLUSTER_NODES];
+};
+
+/* Names, free ports and directories; nothing runs yet. False if the machine gives none. */
+bool cluster_open(struct cluster *cluster);
+
+/* Start one node, on the data that it has. */
+bool cluster_start_node(struct cluster *cluster, unsigned node);
+
+/* Start those that do not run, and wait until all three are ready. */
+bool cluster_start(struct cluster *cluster);
+
+bool cluster_wait_node_ready(struct cluster *cluster, unsigned node, unsigned limit_ms);
+bool cluster_wait_ready(struct cluster *cluster, unsigned limit_ms);
+
+/* SIGKILL one, or all at once. */
+void cluster_kill(struct cluster *cluster, unsigned node);
+void cluster_kill_all(struct cluster *cluster);
+
+/* The node's own view: GET /v1/cluster, as JSON that the caller releases; NULL if it did not answer
+ * within two seconds. */
+json_t *cluster_view(const struct cluster_node *node);
+
+/* The node that leads, by its own word; CLUSTER_NOBODY if none did within @limit_ms. @except is
+ * not asked (CLUSTER_NOBODY: all are). */
+unsigned cluster_find_leader(struct cluster *cluster, unsigned except, unsigned limit_ms);
+
+/* Wait until all nodes have applied the same index, and tell whether their state hashes are equal
+ * there. On false, @text says what they said. Nobody may be writing. */
+bool cluster_states_are_equal(struct cluster *cluster, char *text, size_t size);
+
+/* With the library of interpose.c preloaded: hold back what this node writes to its log, until it
+ * is released. */
+bool cluster_hold_writes(struct cluster_node *node);
+bool cluster_release_writes(struct cluster_node *node);
+
+/* End all nodes. Removes the directory if the test @passed, else prints where it is. */
+void cluster_close(struct cluster *cluster, bool passed);
+
+/* A client of one node. */
+struct http_client cluster_client(const struct cluster_node *node);
+
+/* Remove a directory with all that is in it. */
+bool remove_tree(const char *path);
+
+#endif
