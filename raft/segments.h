@@ -1,0 +1,39 @@
+/* Are the files of this node's Raft log what libraft wrote? Asked before libraft opens them.
+ *
+ * libraft cuts a segment that is still open at its first bad batch, whatever follows, and goes on
+ * with the next one, so that damage in the middle would silently become a shorter log: entries that
+ * this node acknowledged would be gone. Here, only what a crash explains is let through: a batch
+ * torn at the very end of what was written, with nothing valid behind it.
+ *
+ * The layout is that of libraft 0.22 (raft/uv.h): closed segments FIRST-LAST, open ones open-N,
+ * each a u64 format (1) and batches: u32 checksum of the header, u32 of the data, the header (u64
+ * number of entries; per entry u64 term, u8 type, u32 size in the last 4 of 8 bytes), the data.
+ * Reads files only; any thread. */
+#ifndef HOLDFAST_RAFT_SEGMENTS_H
+#define HOLDFAST_RAFT_SEGMENTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "daemon/base/error.h"
+
+struct segments_summary {
+    uint64_t first_index; /* Of the entries on disk; 0: there are none. */
+    uint64_t last_index;  /* Of entries or snapshot, whichever is higher; 0: an empty log. */
+    uint64_t last_term;   /* Of the last entry on disk; 0: there are none. */
+    uint64_t snapshot_index;
+    bool torn; /* A batch at the end was not written completely. */
+};
+
+/* Check all segments in @directory. @stored is the highest index that the state knows to have been
+ * in this log. STATUS_CORRUPT with file, offset and what to do; STATUS_MISMATCH: the log ends
+ * before
+ * @stored; STATUS_UNSUPPORTED: a format of a later libraft; STATUS_IO, STATUS_PERMISSION. */
+MUST_USE enum status segments_check(const char *directory, uint64_t stored,
+                                    struct segments_summary *summary, struct error *error);
+
+/* CRC-32 with polynomial 04C11DB7, most significant bit first, as libraft computes it. */
+uint32_t segments_checksum(const void *data, size_t size, uint32_t start);
+
+#endif

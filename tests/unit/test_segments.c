@@ -1,0 +1,331 @@
+/* The check of the log's files: what a crash leaves is let through, everything else is refused. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "daemon/base/wire.h"
+#include "raft/segments.h"
+
+struct fixture {
+    char directory[64];
+    struct buffer file;
+    struct segments_summary summary;
+    struct error error;
+};
+
+static int setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+
+    assert_non_null(f);
+    strcpy(f->directory, "/tmp/holdfast-segments-XXXXXX");
+    assert_non_null(mkdtemp(f->directory));
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    char command[128];
+
+    (void)snprintf(command, sizeof command, "rm -r %s", f->directory);
+    assert_int_equal(system(command), 0);
+    buffer_close(&f->file);
+    free(f);
+    return 0;
+}
+
+static void begin(struct fixture *f)
+{
+    buffer_clear(&f->file);
+    wire_put_u64(&f->file, 1);
+}
+
+/* Append a batch of @n entries of @size bytes each (a multiple of 8) and @term. */
+static void add_batch(struct fixture *f, uint64_t n, uint64_t term, uint32_t size)
+{
+    size_t start = f->file.size;
+    size_t data;
+
+    wire_put_u64(&f->file, 0); /* The checksums. */
+    wire_put_u64(&f->file, n);
+    for (uint64_t i = 0; i < n; i++) {
+        wire_put_u64(&f->file, term);
+        wire_put_u32(&f->file, 1);
+        wire_put_u32(&f->file, size);
+    }
+    data = f->file.size;
+    for (uint64_t i = 0; i < n * size; i++) {
+        buffer_append_byte(&f->file, (uint8_t)(i * 7 + term));
+    }
+    wire_set_u32(&f->file, start, segments_checksum(f->file.data + start + 8, data - start - 8, 0));
+    wire_set_u32(&f->file, start + 4,
+                 segments_checksum(f->file.data + data, f->file.size - data, 0));
+}
+
+static void add_zeros(struct fixture *f, size_t size)
+{
+    memset(buffer_extend(&f->file, size), 0, size);
+}
+
+static void save(struct fixture *f, const char *name)
+{
+    char path[128];
+    FILE *file;
+
+    (void)snprintf(path, sizeof path, "%s/%s", f->directory, name);
+    file = fopen(path, "w");
+    assert_non_null(file);
+    assert_int_equal(fwrite(f->file.data, 1, f->file.size, file), f->file.size);
+    assert_int_equal(fclose(file), 0);
+}
+
+static enum status check(struct fixture *f, uint64_t stored)
+{
+    return segments_check(f->directory, stored, &f->summary, &f->error);
+}
+
+/* Entries 1 to 3 in a closed segment, 4 and 5 in an open one. */
+static void save_good_log(struct fixture *f)
+{
+    begin(f);
+    add_batch(f, 2, 1, 64);
+    add_batch(f, 1, 1, 16);
+    save(f, "0000000000000001-0000000000000003");
+    begin(f);
+    add_batch(f, 1, 2, 32);
+    add_batch(f, 1, 2, 800);
+    add_zeros(f, 4096);
+    save(f, "open-1");
+}
+
+static void checksum_is_the_one_of_libraft(void **state)
+{
+    (void)state;
+    /* CRC-32/CKSUM of "123456789" is 765e7680; without its final inversion: */
+    assert_int_equal(segments_checksum("123456789", 9, 0), 0x89a1897f);
+    assert_int_equal(segments_checksum("6789", 4, segments_checksum("12345", 5, 0)), 0x89a1897f);
+}
+
+static void an_empty_directory_is_an_empty_log(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_int_equal(check(f, 0), STATUS_OK);
+    assert_int_equal(f->summary.last_index, 0);
+    assert_int_equal(check(f, 1), STATUS_MISMATCH);
+}
+
+static void a_whole_log_is_counted(void **state)
+{
+    struct fixture *f = *state;
+
+    save_good_log(f);
+    assert_int_equal(check(f, 5), STATUS_OK);
+    assert_int_equal(f->summary.first_index, 1);
+    assert_int_equal(f->summary.last_index, 5);
+    assert_int_equal(f->summary.last_term, 2);
+    assert_false(f->summary.torn);
+}
+
+static void a_log_that_ends_before_what_was_stored_is_refused(void **state)
+{
+    struct fixture *f = *state;
+
+    save_good_log(f);
+    assert_int_equal(check(f, 6), STATUS_MISMATCH);
+    assert_non_null(strstr(f->error.text, "ends at 5, but this node had stored up to 6"));
+}
+
+static void every_cut_of_the_last_batch_is_a_torn_end(void **state)
+{
+    struct fixture *f = *state;
+    size_t end;
+
+    save_good_log(f);
+    begin(f);
+    add_batch(f, 1, 2, 32);
+    end = f->file.size;
+    add_batch(f, 1, 2, 800);
+    for (size_t cut = f->file.size - 1; cut > end; cut--) {
+        f->file.data[cut] = 0; /* What did not reach the disk reads as zeros. */
+        if (cut % 37 == 0 || cut < end + 24) {
+            save(f, "open-1");
+            assert_int_equal(check(f, 4), STATUS_OK);
+            assert_int_equal(f->summary.last_index, 4);
+            assert_true(f->summary.torn);
+            assert_int_equal(check(f, 5), STATUS_MISMATCH);
+        }
+    }
+}
+
+static void every_flipped_byte_before_the_end_is_found(void **state)
+{
+    struct fixture *f = *state;
+    size_t last;
+
+    save_good_log(f);
+    begin(f);
+    add_batch(f, 1, 2, 32);
+    add_batch(f, 1, 2, 40);
+    last = f->file.size;
+    add_batch(f, 1, 2, 48);
+    for (size_t i = 8; i < last; i++) {
+        f->file.data[i] ^= 0x40;
+        save(f, "open-1");
+        /* The unused bytes of an entry's header are covered by its checksum as well. */
+        assert_int_equal(check(f, 0), STATUS_CORRUPT);
+        f->file.data[i] ^= 0x40;
+    }
+    assert_non_null(strstr(f->error.text, "open-1"));
+    assert_non_null(strstr(f->error.text, "join again as a new member"));
+}
+
+static void a_damaged_closed_segment_is_refused(void **state)
+{
+    struct fixture *f = *state;
+
+    begin(f);
+    add_batch(f, 3, 1, 64);
+    f->file.data[f->file.size - 1] ^= 1;
+    save(f, "0000000000000001-0000000000000003");
+    assert_int_equal(check(f, 0), STATUS_CORRUPT);
+
+    f->file.data[f->file.size - 1] ^= 1;
+    save(f, "0000000000000001-0000000000000003");
+    assert_int_equal(check(f, 0), STATUS_OK);
+
+    add_batch(f, 1, 1, 64);
+    save(f, "0000000000000001-0000000000000003");
+    assert_int_equal(check(f, 0), STATUS_CORRUPT);
+}
+
+static void gaps_and_overlaps_are_refused(void **state)
+{
+    struct fixture *f = *state;
+
+    save_good_log(f);
+    begin(f);
+    add_batch(f, 2, 2, 8);
+    save(f, "0000000000000005-0000000000000006");
+    assert_int_equal(check(f, 0), STATUS_CORRUPT);
+    assert_non_null(strstr(f->error.text, "does not follow"));
+}
+
+static void a_log_without_its_beginning_needs_a_snapshot(void **state)
+{
+    struct fixture *f = *state;
+
+    begin(f);
+    add_batch(f, 2, 2, 8);
+    save(f, "0000000000000005-0000000000000006");
+    assert_int_equal(check(f, 0), STATUS_CORRUPT);
+    buffer_clear(&f->file);
+    save(f, "snapshot-2-3-1234.meta");
+    assert_int_equal(check(f, 0), STATUS_CORRUPT);
+    save(f, "snapshot-2-4-1235.meta");
+    assert_int_equal(check(f, 6), STATUS_OK);
+    assert_int_equal(f->summary.snapshot_index, 4);
+    assert_int_equal(f->summary.first_index, 5);
+}
+
+static void what_lies_behind_the_snapshot_may_be_followed_by_a_gap(void **state)
+{
+    struct fixture *f = *state;
+
+    begin(f);
+    add_batch(f, 3, 1, 8);
+    save(f, "0000000000000001-0000000000000003");
+    begin(f);
+    add_batch(f, 1, 2, 8);
+    save(f, "0000000000000010-0000000000000010");
+    assert_int_equal(check(f, 0), STATUS_CORRUPT);
+    buffer_clear(&f->file);
+    save(f, "snapshot-2-9-1.meta");
+    assert_int_equal(check(f, 10), STATUS_OK);
+    assert_int_equal(f->summary.first_index, 10);
+}
+
+static void nothing_may_follow_a_torn_segment(void **state)
+{
+    struct fixture *f = *state;
+
+    save_good_log(f);
+    begin(f);
+    add_batch(f, 1, 2, 32);
+    f->file.data[f->file.size - 1] ^= 1;
+    save(f, "open-1");
+    begin(f);
+    add_batch(f, 1, 2, 32);
+    save(f, "open-2");
+    assert_int_equal(check(f, 0), STATUS_CORRUPT);
+    assert_non_null(strstr(f->error.text, "goes on behind it"));
+
+    buffer_clear(&f->file);
+    add_zeros(f, 4096);
+    save(f, "open-2"); /* Prepared, never used. */
+    assert_int_equal(check(f, 0), STATUS_OK);
+    assert_true(f->summary.torn);
+}
+
+static void a_later_format_is_not_supported(void **state)
+{
+    struct fixture *f = *state;
+
+    begin(f);
+    add_batch(f, 1, 1, 8);
+    f->file.data[0] = 2;
+    save(f, "0000000000000001-0000000000000001");
+    assert_int_equal(check(f, 0), STATUS_UNSUPPORTED);
+}
+
+static void a_term_that_goes_down_is_refused(void **state)
+{
+    struct fixture *f = *state;
+
+    begin(f);
+    add_batch(f, 1, 3, 8);
+    add_batch(f, 1, 2, 8);
+    save(f, "0000000000000001-0000000000000002");
+    assert_int_equal(check(f, 0), STATUS_CORRUPT);
+}
+
+static void a_missing_directory_is_told(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_int_equal(segments_check("/nowhere/raft", 0, &f->summary, &f->error), STATUS_NOT_FOUND);
+    assert_non_null(strstr(f->error.text, "/nowhere/raft"));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(checksum_is_the_one_of_libraft),
+        TEST(an_empty_directory_is_an_empty_log),
+        TEST(a_whole_log_is_counted),
+        TEST(a_log_that_ends_before_what_was_stored_is_refused),
+        TEST(every_cut_of_the_last_batch_is_a_torn_end),
+        TEST(every_flipped_byte_before_the_end_is_found),
+        TEST(a_damaged_closed_segment_is_refused),
+        TEST(gaps_and_overlaps_are_refused),
+        TEST(a_log_without_its_beginning_needs_a_snapshot),
+        TEST(what_lies_behind_the_snapshot_may_be_followed_by_a_gap),
+        TEST(nothing_may_follow_a_torn_segment),
+        TEST(a_later_format_is_not_supported),
+        TEST(a_term_that_goes_down_is_refused),
+        TEST(a_missing_directory_is_told),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
