@@ -1,0 +1,90 @@
+#include "raft/cluster_time.h"
+
+#include <stdlib.h>
+
+#include "daemon/base/check.h"
+
+void cluster_time_init(struct cluster_time *time, uint64_t stamp_ms, uint64_t now_ms)
+{
+    *time = (struct cluster_time){.stamp_ms = stamp_ms, .at_ms = now_ms};
+}
+
+void cluster_time_executed(struct cluster_time *time, uint64_t stamp_ms, bool is_current,
+                           uint64_t now_ms)
+{
+    if (!time->is_running && !is_current) {
+        if (stamp_ms > time->stamp_ms) {
+            time->stamp_ms = stamp_ms; /* Only a floor. */
+        }
+        return;
+    }
+    /* A stamp that is behind what was reached here was made before: it moves nothing. */
+    if (!time->is_running || stamp_ms > cluster_time_now(time, now_ms)) {
+        if (stamp_ms > time->stamp_ms) {
+            time->stamp_ms = stamp_ms;
+        }
+        time->at_ms = now_ms;
+        time->carry = 0;
+    }
+    time->is_running = true;
+}
+
+static int compare_walls(const void *a, const void *b)
+{
+    uint64_t left = *(const uint64_t *)a;
+    uint64_t right = *(const uint64_t *)b;
+
+    return left < right ? -1 : left > right;
+}
+
+void cluster_time_hear_walls(struct cluster_time *time, uint64_t *walls_ms, size_t n,
+                             uint64_t now_ms)
+{
+    if (n == 0) {
+        return;
+    }
+    (void)cluster_time_now(time, now_ms); /* What passed until now went by the old offset. */
+    qsort(walls_ms, n, sizeof *walls_ms, compare_walls);
+    /* Of two, the earlier: a clock that is too fast would expire things early. */
+    time->offset_ms = (int64_t)(walls_ms[(n - 1) / 2] - now_ms);
+    time->has_offset = true;
+}
+
+/* How far the clock goes while @passed_ms pass, to come closer to @target_ms. */
+static uint64_t slewed(struct cluster_time *time, uint64_t passed_ms, uint64_t target_ms)
+{
+    uint64_t plain = time->stamp_ms + passed_ms;
+    uint64_t most;
+    uint64_t error;
+
+    if (plain == target_ms) {
+        return passed_ms;
+    }
+    time->carry += passed_ms;
+    most = time->carry / CLUSTER_TIME_SLEW;
+    time->carry %= CLUSTER_TIME_SLEW;
+    error = plain < target_ms ? target_ms - plain : plain - target_ms;
+    if (error < most) {
+        most = error;
+    }
+    return plain < target_ms ? passed_ms + most : passed_ms - most;
+}
+
+uint64_t cluster_time_now(struct cluster_time *time, uint64_t now_ms)
+{
+    uint64_t wall_ms = now_ms + (uint64_t)time->offset_ms;
+
+    CHECK(now_ms >= time->at_ms);
+    if (!time->is_running) {
+        /* The whole cluster was stopped: how long, only the wall clocks know. */
+        if (time->has_offset && wall_ms > time->stamp_ms) {
+            time->stamp_ms = wall_ms;
+        }
+    } else if (time->has_offset) {
+        time->stamp_ms += slewed(time, now_ms - time->at_ms, wall_ms);
+    } else {
+        time->stamp_ms += now_ms - time->at_ms;
+    }
+    time->at_ms = now_ms;
+    return time->stamp_ms;
+}

@@ -1,0 +1,147 @@
+/* The cluster's time under clocks that jump, drift and stop. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "raft/cluster_time.h"
+
+#define HOUR_MS  (3600u * 1000)
+#define EPOCH_MS 1800000000000ull /* Some wall time. */
+
+/* The clocks of three voters, as of @now_ms. */
+static void hear(struct cluster_time *time, uint64_t now_ms, uint64_t a, uint64_t b, uint64_t c)
+{
+    uint64_t walls[3] = {a, b, c};
+
+    cluster_time_hear_walls(time, walls, 3, now_ms);
+}
+
+static void a_cluster_that_was_stopped_takes_the_wall_time(void **state)
+{
+    struct cluster_time time;
+
+    (void)state;
+    cluster_time_init(&time, EPOCH_MS, 1000);
+    hear(&time, 1000, EPOCH_MS + HOUR_MS, EPOCH_MS + HOUR_MS, EPOCH_MS + 5 * HOUR_MS);
+    assert_true(cluster_time_now(&time, 1000) == EPOCH_MS + HOUR_MS);
+}
+
+static void entries_replayed_after_a_stop_do_not_hold_time_back(void **state)
+{
+    struct cluster_time time;
+
+    (void)state;
+    cluster_time_init(&time, EPOCH_MS, 0);
+    cluster_time_executed(&time, EPOCH_MS + 10, false, 5);
+    hear(&time, 5, EPOCH_MS + HOUR_MS, EPOCH_MS + HOUR_MS, EPOCH_MS + HOUR_MS);
+    assert_true(cluster_time_now(&time, 5) == EPOCH_MS + HOUR_MS);
+}
+
+static void a_wall_clock_behind_the_state_does_not_turn_time_back(void **state)
+{
+    struct cluster_time time;
+
+    (void)state;
+    cluster_time_init(&time, EPOCH_MS, 0);
+    hear(&time, 0, EPOCH_MS - HOUR_MS, EPOCH_MS - HOUR_MS, EPOCH_MS - HOUR_MS);
+    assert_true(cluster_time_now(&time, 10) == EPOCH_MS);
+}
+
+static void a_running_cluster_does_not_follow_a_jump(void **state)
+{
+    struct cluster_time time;
+    uint64_t now_ms;
+
+    (void)state;
+    cluster_time_init(&time, 0, 0);
+    cluster_time_executed(&time, EPOCH_MS, true, 0);
+    hear(&time, 0, EPOCH_MS + HOUR_MS, EPOCH_MS + HOUR_MS, EPOCH_MS + HOUR_MS);
+    now_ms = cluster_time_now(&time, 10000);
+    assert_true(now_ms == EPOCH_MS + 10000 + 1000); /* A tenth faster, no more. */
+
+    hear(&time, 10000, EPOCH_MS - HOUR_MS, EPOCH_MS - HOUR_MS, EPOCH_MS - HOUR_MS);
+    assert_true(cluster_time_now(&time, 20000) == now_ms + 10000 - 1000);
+}
+
+static void one_wrong_clock_of_three_changes_nothing(void **state)
+{
+    struct cluster_time time;
+
+    (void)state;
+    cluster_time_init(&time, 0, 0);
+    cluster_time_executed(&time, EPOCH_MS, true, 0);
+    hear(&time, 0, EPOCH_MS, EPOCH_MS, EPOCH_MS + HOUR_MS);
+    assert_true(cluster_time_now(&time, 5000) == EPOCH_MS + 5000);
+    hear(&time, 5000, EPOCH_MS + 5000, EPOCH_MS + 5000, 0);
+    assert_true(cluster_time_now(&time, 9000) == EPOCH_MS + 9000);
+}
+
+static void it_arrives_at_the_wall_time_and_stays_there(void **state)
+{
+    struct cluster_time time;
+
+    (void)state;
+    cluster_time_init(&time, 0, 0);
+    cluster_time_executed(&time, EPOCH_MS, true, 0);
+    hear(&time, 0, EPOCH_MS + 500, EPOCH_MS + 500, EPOCH_MS + 500);
+    for (uint64_t now_ms = 1; now_ms <= 20000; now_ms += 7) {
+        (void)cluster_time_now(&time, now_ms); /* In small steps, which must not lose the slew. */
+    }
+    assert_true(cluster_time_now(&time, 20000) == EPOCH_MS + 20500);
+    assert_true(cluster_time_now(&time, 30000) == EPOCH_MS + 30500);
+}
+
+static void it_never_goes_back_whatever_is_heard(void **state)
+{
+    struct cluster_time time;
+    uint64_t last = 0;
+    uint64_t random = 88172645463325252u;
+
+    (void)state;
+    cluster_time_init(&time, EPOCH_MS, 0);
+    for (uint64_t now_ms = 0; now_ms < 100000; now_ms += random % 13) {
+        uint64_t stamp;
+
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        if (random % 3 == 0) {
+            hear(&time, now_ms, random % (2 * EPOCH_MS), EPOCH_MS + random % HOUR_MS, EPOCH_MS);
+        } else if (random % 5 == 0) {
+            cluster_time_executed(&time, EPOCH_MS + random % HOUR_MS, true, now_ms);
+        }
+        stamp = cluster_time_now(&time, now_ms);
+        assert_true(stamp >= last);
+        last = stamp;
+    }
+}
+
+static void a_new_leader_goes_on_from_the_last_stamp(void **state)
+{
+    struct cluster_time time;
+
+    (void)state;
+    cluster_time_init(&time, EPOCH_MS, 0);
+    cluster_time_executed(&time, EPOCH_MS + 40000, true, 100);
+    hear(&time, 150, EPOCH_MS + HOUR_MS, EPOCH_MS + HOUR_MS, EPOCH_MS + HOUR_MS);
+    assert_true(cluster_time_now(&time, 150) == EPOCH_MS + 40050);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_cluster_that_was_stopped_takes_the_wall_time),
+        cmocka_unit_test(entries_replayed_after_a_stop_do_not_hold_time_back),
+        cmocka_unit_test(a_wall_clock_behind_the_state_does_not_turn_time_back),
+        cmocka_unit_test(a_running_cluster_does_not_follow_a_jump),
+        cmocka_unit_test(one_wrong_clock_of_three_changes_nothing),
+        cmocka_unit_test(it_arrives_at_the_wall_time_and_stays_there),
+        cmocka_unit_test(it_never_goes_back_whatever_is_heard),
+        cmocka_unit_test(a_new_leader_goes_on_from_the_last_stamp),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
