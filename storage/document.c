@@ -1,5 +1,7 @@
 #include "storage/document.h"
 
+#include <float.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -81,8 +83,9 @@ static void write_real(double real, struct buffer *text)
 {
     char number[40];
 
-    /* 17 digits always read back as the same number; most numbers need no more than 15. */
-    for (int digits = 15; digits <= 17; digits++) {
+    /* 17 digits always read back as the same number; most numbers need no more than 15, and the
+     * smallest of all, which have fewer bits, may need just one. */
+    for (int digits = fabs(real) < DBL_MIN ? 1 : 15; digits <= 17; digits++) {
         (void)snprintf(number, sizeof number, "%.*g", digits, real); /* It fits. */
         if (strtod(number, NULL) == real) {
             break;
