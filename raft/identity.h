@@ -1,0 +1,68 @@
+/* Who this node is: the data directory, its lock, and the file that says to which cluster and node
+ * it belongs.
+ *
+ *   DIR/lock       held by flock() while a process uses the directory
+ *   DIR/identity   JSON; written to a temporary file, flushed, renamed, and the directory flushed
+ *   DIR/damaged    there if something in here cannot be trusted any more: refuses to start
+ *   DIR/raft/      the log
+ *   DIR/state/     the LMDB environment
+ *
+ * Functions wait for the disk. One thread at a time, but for identity_mark_damaged(). */
+#ifndef HOLDFAST_RAFT_IDENTITY_H
+#define HOLDFAST_RAFT_IDENTITY_H
+
+#include <stdint.h>
+
+#include "daemon/base/error.h"
+#include "daemon/base/limits.h"
+#include "raft/frame.h"
+
+#define IDENTITY_CLUSTER_BYTES 36 /* A UUID as text. */
+
+struct identity_member {
+    uint64_t id;
+    char name[LIMIT_NAME_BYTES + 1];
+    char peer_address[LIMIT_ADDRESS_BYTES + 1];
+    char api_address[LIMIT_ADDRESS_BYTES + 1];
+};
+
+struct identity {
+    enum frame_identity stage; /* IDENTITY_EMPTY: only the name is set. */
+    char cluster_id[IDENTITY_CLUSTER_BYTES + 1];
+    uint64_t id;
+    char name[LIMIT_NAME_BYTES + 1];
+    unsigned n_members; /* Those that formed the cluster; who is a member now is in the state. */
+    struct identity_member members[LIMIT_MEMBERS];
+};
+
+struct identity_directory;
+
+/* Make the directory if it is missing, lock it, and read who it belongs to.
+ *
+ * STATUS_BUSY: another process holds it. STATUS_MISMATCH: it belongs to a node of another name.
+ * STATUS_CORRUPT: it was marked as damaged, or its identity cannot be read. STATUS_UNSUPPORTED: a
+ * later program wrote it. STATUS_IO, STATUS_PERMISSION, STATUS_DISK_FULL. */
+MUST_USE enum status identity_open(const char *path, const char *name,
+                                   struct identity_directory **directory, struct identity *identity,
+                                   struct error *error);
+
+/* Replace what the directory says, durably. STATUS_MISMATCH: it belongs to another cluster or node
+ * already. STATUS_IO, STATUS_DISK_FULL: the old identity still holds. */
+MUST_USE enum status identity_store(struct identity_directory *directory,
+                                    const struct identity *identity, struct error *error);
+
+/* DIR/raft and DIR/state; borrowed. */
+const char *identity_raft_directory(const struct identity_directory *directory);
+const char *identity_state_directory(const struct identity_directory *directory);
+
+/* Any thread: make later starts refuse, and say why. STATUS_IO if even that cannot be written. */
+enum status identity_mark_damaged(struct identity_directory *directory, const char *reason);
+
+/* Unlock and release. Accepts NULL. */
+void identity_close(struct identity_directory *directory);
+
+/* Random, never 0. */
+uint64_t identity_draw_id(void);
+void identity_draw_cluster_id(char cluster_id[IDENTITY_CLUSTER_BYTES + 1]);
+
+#endif
