@@ -1,4 +1,5 @@
-/* Errors as clients see them: RFC 9457 problem documents with a stable type, and a page for each. */
+/* Errors as clients see them: RFC 9457 problem documents with a stable type, and a page for each.
+ */
 #ifndef HOLDFAST_API_PROBLEM_H
 #define HOLDFAST_API_PROBLEM_H
 
@@ -32,7 +33,7 @@
     X(URI_TOO_LONG, "uri-too-long", 414, "The target is too long")                                 \
     X(UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", 415, "The content type is not supported")  \
     X(IDEMPOTENCY_KEY_REUSED, "idempotency-key-reused", 422,                                       \
-      "The idempotency key was used for another request")                                         \
+      "The idempotency key was used for another request")                                          \
     X(PRECONDITION_REQUIRED, "precondition-required", 428, "A precondition is required")           \
     X(RATE_LIMITED, "rate-limited", 429, "Too many requests")                                      \
     X(HEADERS_TOO_LARGE, "headers-too-large", 431, "The header is too large")                      \
@@ -49,11 +50,14 @@ enum problem {
 #define PROBLEM_ENUM(id, name, status, title) PROBLEM_##id,
     PROBLEM_LIST(PROBLEM_ENUM)
 #undef PROBLEM_ENUM
-    PROBLEMS
+        PROBLEMS
 };
 
 unsigned problem_status(enum problem problem);
 const char *problem_name(enum problem problem);
+
+/* The problem called @name; PROBLEMS if there is none. */
+enum problem problem_find(struct slice name);
 
 /* The problem for an outcome of the state machine that is not a success. */
 enum problem problem_of_outcome(enum outcome outcome);
@@ -65,6 +69,8 @@ void problem_begin(struct response *response, enum problem problem, const char *
     __attribute__((format(printf, 3, 4)));
 void problem_number(struct response *response, const char *name, uint64_t number);
 void problem_text(struct response *response, const char *name, struct slice text);
+void problem_texts(struct response *response, const char *name, const char *const *texts,
+                   unsigned count);
 void problem_end(struct response *response);
 
 /* All of the above at once, and respond. */
@@ -74,7 +80,10 @@ void request_fail(struct request *request, enum problem problem, const char *det
 void request_fail_field(struct request *request, enum problem problem, const char *field,
                         const char *detail_format, ...) __attribute__((format(printf, 4, 5)));
 
-/* The page /problems/NAME: HTML or JSON by Accept. False if there is no such problem. */
-bool problem_page(struct slice name, struct response *response);
+/* The page /problems/NAME, which explains it: HTML, or JSON if @as_json. */
+void problem_page(enum problem problem, bool as_json, struct response *response);
+
+/* Append @text as a JSON string; bytes that are not UTF-8 become U+FFFD. */
+void problem_append_text(struct buffer *buffer, struct slice text);
 
 #endif

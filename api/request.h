@@ -2,20 +2,35 @@
  *
  * A handler runs on the api thread of the connection. It answers at once with one of the respond
  * functions, or keeps the request and answers later from the same thread (after a submission or a
- * read came back): every request is answered exactly once. If the client went away, request_is_gone()
- * is true and an answer is accepted and dropped. */
+ * read came back): every request is answered exactly once. If the client went away,
+ * request_is_gone() is true and an answer is accepted and dropped. */
 #ifndef HOLDFAST_API_REQUEST_H
 #define HOLDFAST_API_REQUEST_H
 
 #include "daemon/base/buffer.h"
 #include "daemon/base/error.h"
 
-enum method { METHOD_GET, METHOD_HEAD, METHOD_PUT, METHOD_POST, METHOD_PATCH, METHOD_DELETE,
-              METHOD_OPTIONS, METHOD_OTHER };
+enum method {
+    METHOD_GET,
+    METHOD_HEAD,
+    METHOD_PUT,
+    METHOD_POST,
+    METHOD_PATCH,
+    METHOD_DELETE,
+    METHOD_OPTIONS,
+    METHOD_OTHER,
+    METHODS
+};
+
+/* "GET", ...; "OTHER" for those that no route has. */
+const char *method_name(enum method method);
 
 struct api_thread; /* context.h */
+struct http;       /* http.h */
+struct request;
+struct response;
 
-#define REQUEST_MAX_SEGMENTS 8
+#define REQUEST_MAX_SEGMENTS   8
 #define REQUEST_MAX_PARAMETERS 16
 
 struct parameter {
@@ -36,10 +51,16 @@ struct request {
     struct parameter parameters[REQUEST_MAX_PARAMETERS];
     struct slice body;
     const char *route; /* The route's pattern, for metrics. */
-    /* Private. */
-    struct connection *connection;
+    void *state;       /* The handler's own, freed with free() when the request ends. */
+    /* Private: of who made the request (connection.c, or a test). */
+    void (*respond)(struct request *request, struct response *response);
+    void *owner;
+    const struct http *http; /* The headers, as offsets into message; NULL: there are none. */
+    const uint8_t *message;
+    bool is_gone;
+    unsigned route_number; /* In the table; ROUTE_NONE if none matched. */
     uint64_t started_ns;
-    void *state; /* The handler's own, freed with free() when the request ends. */
+    struct buffer decoded; /* What captures and parameters borrow, where they were encoded. */
 };
 
 /* The value of a header (name in lower case), trimmed; false if absent. A header that may come once
@@ -49,6 +70,11 @@ bool request_header(const struct request *request, const char *name, struct slic
 /* The parameter's value; false if absent. */
 bool request_parameter(const struct request *request, const char *name, struct slice *value);
 
+/* True if every parameter is one of @names, which ends with NULL. Else answers 400 invalid-field
+ * with the parameter's name, and gives false: the request is gone. */
+MUST_USE bool request_allows_parameters(struct request *request, const char *const *names);
+
+/* True if the client no longer waits. */
 bool request_is_gone(const struct request *request);
 
 /* A response under construction. Zero it, fill it, hand it to request_respond(). */
@@ -59,8 +85,13 @@ struct response {
     struct buffer body;       /* Taken. */
 };
 
+/* Append a header line. A CR, LF or NUL in the text becomes a blank, so that no client's bytes make
+ * a header of their own. */
 void response_header(struct response *response, const char *name, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* Release what a response holds that is not answered with. */
+void response_close(struct response *response);
 
 /* Answer. Takes the response's buffers. The connection adds Date, Content-Length, Cache-Control:
  * no-store, and leaves the body out for HEAD. The request is gone after this. */

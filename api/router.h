@@ -2,6 +2,9 @@
 #ifndef HOLDFAST_API_ROUTER_H
 #define HOLDFAST_API_ROUTER_H
 
+#include <limits.h>
+
+#include "api/problem.h"
 #include "api/request.h"
 
 typedef void (*handler_cb)(struct request *request);
@@ -21,8 +24,26 @@ struct route {
 /* The table; ends with a NULL pattern. */
 extern const struct route routes[];
 
-/* Find the route, fill in captures, ns and parameters, and call the handler, or answer 400, 404, 405
- * or OPTIONS. */
-void router_dispatch(struct request *request);
+#define ROUTE_NONE UINT_MAX /* request->route_number where no pattern matched. */
+
+/* Why a target leads nowhere. */
+struct route_failure {
+    enum problem problem;
+    char field[128]; /* Of PROBLEM_INVALID_FIELD; else empty. */
+    const char *detail;
+};
+
+/* Take request->target apart: fill in ns, captures, parameters, route and route_number. NULL with
+ * the reason if it is not valid or matches no pattern of @table. Pure, but for request->decoded,
+ * which the caller closes. Also for the targets inside a transaction. */
+const struct route *router_resolve(const struct route *table, struct request *request,
+                                   struct route_failure *failure);
+
+/* The handler of @route for @method, or NULL. */
+handler_cb route_handler(const struct route *route, enum method method);
+
+/* Resolve by @table and call the handler, or answer 400, 404, 405 or OPTIONS. With @local_only,
+ * only local routes are there. */
+void router_dispatch(const struct route *table, bool local_only, struct request *request);
 
 #endif

@@ -12,11 +12,11 @@ struct node;
 struct store;
 
 struct server_options {
-    const char *address; /* HOST:PORT to listen on. */
+    const char *address;         /* HOST:PORT to listen on. */
     const char *metrics_address; /* A second one for /livez, /readyz and /metrics, or NULL. */
-    unsigned threads;    /* 0: by the number of cores. */
-    unsigned max_connections; /* Of all threads; 0: 65536. */
-    const char *name;    /* This node's. */
+    unsigned threads;            /* 0: by the number of cores. */
+    unsigned max_connections;    /* Of all threads; 0: 65536. */
+    const char *name;            /* This node's. */
     const char *version;
     struct node *node;
     struct store *store;

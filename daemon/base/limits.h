@@ -42,6 +42,16 @@
 #define LIMIT_OUTCOME_WAIT_MS   5000u /* Then the outcome is called unknown. */
 #define LIMIT_REPLICA_WAIT_MS   1000u /* min_revision and ReadIndex wait this long. */
 
+/* HTTP: what one connection may ask for or hold. */
+#define LIMIT_TARGET_BYTES         (8u << 10)   /* A request's target: 414 beyond. */
+#define LIMIT_HEADER_BYTES         (32u << 10)  /* All header fields of a request: 431 beyond. */
+#define LIMIT_HEADER_FIELDS        100u         /* Their number: 431 beyond. */
+#define LIMIT_CHUNK_OVERHEAD_BYTES (8u << 10)   /* Between two pieces of a chunked body. */
+#define LIMIT_AHEAD_BYTES          (64u << 10)  /* Read while a response is pending. */
+#define LIMIT_UNSENT_BYTES         (256u << 10) /* Unsent answers beyond which no request starts. */
+#define LIMIT_LARGE_BODIES_BYTES   (256u << 20) /* Memory of all bodies above LIMIT_AHEAD_BYTES. */
+#define LIMIT_CONNECTIONS          65536u       /* Default of --max-connections. */
+
 /* Inside. */
 #define LIMIT_ENTRY_BYTES       (256u << 10) /* One log entry, unless one command is larger. */
 #define LIMIT_ENTRIES_IN_FLIGHT 2u           /* Entries proposed and not executed. */
