@@ -19,6 +19,7 @@ struct execution {
     uint64_t now_ms;   /* The entry's time. */
     uint64_t revision; /* That this command makes if it takes one: the last plus one. */
     bool took_revision;
+    bool in_transaction; /* One of several operations, all or nothing. */
 
     /* The namespace of the command; id 0 for namespace operations. The machine saves the counters
      * after the command if they changed. */
@@ -62,9 +63,11 @@ MUST_USE enum status session_expire(struct execution *execution, uint64_t namesp
 /* The mark of a deleted session has served its day. */
 MUST_USE enum status session_forget(struct execution *execution, uint64_t namespace_id,
                                     struct slice id, uint32_t *budget);
-/* Events and event ids of a session that is gone (or, up to @below_seq, of a trimmed log). */
+/* Events with from_seq <= seq < below_seq, rewound or trimmed; with 0 and UINT64_MAX the session is
+ * gone, and its event ids go too. See purge_add_events(). */
 MUST_USE enum status event_purge(struct execution *execution, uint64_t object_id,
-                                 uint64_t below_seq, uint32_t *budget, bool *done);
+                                 uint64_t from_seq, uint64_t below_seq, uint32_t *budget,
+                                 bool *done);
 
 /* If-Match and If-None-Match against a document's revision (0: absent). */
 bool condition_holds(const struct operation *operation, uint64_t revision);
