@@ -51,7 +51,8 @@ struct state {
 struct txn;
 
 /* A read transaction on what is committed. The struct is kept per thread and renewed cheaply:
- * @txn is NULL at first, and is reused by later calls of the same thread until txn_reader_close(). */
+ * @txn is NULL at first, and is reused by later calls of the same thread until txn_reader_close().
+ */
 MUST_USE enum status txn_begin_read(struct store *store, struct txn **txn, struct error *error);
 void txn_end_read(struct txn *txn);
 void txn_reader_close(struct txn *txn);
@@ -79,7 +80,8 @@ void txn_state_hash(struct txn *txn, uint64_t hash[2]);
 MUST_USE enum status store_sync(struct store *store, struct error *error);
 
 /* Records. The payload borrows from the map: until the next write in the same transaction, or its
- * end. STATUS_NOT_FOUND; STATUS_CORRUPT after on_damage() was called. */
+ * end. STATUS_NOT_FOUND; STATUS_CORRUPT after on_damage() was called. What is put may not borrow
+ * from the same transaction. */
 MUST_USE enum status txn_get(struct txn *txn, struct slice key, struct slice *payload);
 MUST_USE enum status txn_put(struct txn *txn, struct slice key, struct slice payload);
 /* STATUS_NOT_FOUND if there is none. */
@@ -96,10 +98,8 @@ MUST_USE enum status cursor_seek(struct cursor *cursor, struct slice key, struct
 /* The last record before @key. STATUS_END before the first. */
 MUST_USE enum status cursor_seek_before(struct cursor *cursor, struct slice key,
                                         struct slice *found, struct slice *payload);
-MUST_USE enum status cursor_next(struct cursor *cursor, struct slice *found,
-                                 struct slice *payload);
-MUST_USE enum status cursor_prev(struct cursor *cursor, struct slice *found,
-                                 struct slice *payload);
+MUST_USE enum status cursor_next(struct cursor *cursor, struct slice *found, struct slice *payload);
+MUST_USE enum status cursor_prev(struct cursor *cursor, struct slice *found, struct slice *payload);
 
 /* Node-local records: checksummed as well, outside the state hash. */
 MUST_USE enum status txn_get_local(struct txn *txn, struct slice key, struct slice *payload);
