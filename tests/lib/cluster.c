@@ -146,7 +146,11 @@ bool cluster_start(struct cluster *cluster)
             return false;
         }
     }
-    return cluster_wait_ready(cluster, CLUSTER_READY_MS);
+    if (!cluster_wait_ready(cluster, CLUSTER_READY_MS)) {
+        (void)fprintf(stderr, "not all nodes became ready: see %s\n", cluster->directory);
+        return false;
+    }
+    return true;
 }
 
 void cluster_kill(struct cluster *cluster, unsigned node)
