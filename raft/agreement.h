@@ -1,4 +1,5 @@
-/* Agreement: what this node does to have commands executed by the whole cluster, once, in one order.
+/* Agreement: what this node does to have commands executed by the whole cluster, once, in one
+ * order.
  *
  * The logic of the consensus thread without the thread: group commit, forwarding to the leader,
  * ReadIndex, the cluster's time, membership, watchdogs, over the seam (libraft). It is driven by
@@ -19,8 +20,8 @@
  * - The leader is lost: once an entry of a later term is executed here and the bundle was not, it
  *   never will be, and it is sent again to the new leader. Until then its fate is open; the api
  *   thread answers 504 after 5 s.
- * - The control connection breaks: bundles of the same term are sent again; the leader drops what it
- *   took already.
+ * - The control connection breaks: bundles of the same term are sent again; the leader drops what
+ * it took already.
  * - No leader for 1 s: what was not sent comes back as STATUS_NO_LEADER. */
 #ifndef HOLDFAST_RAFT_AGREEMENT_H
 #define HOLDFAST_RAFT_AGREEMENT_H
@@ -36,10 +37,12 @@ struct seam;
 struct pending_bundle {
     struct link link;
     uint64_t sequence;
-    uint64_t term; /* Stamped with; 0 while not sent. */
+    uint64_t term;     /* Stamped with; 0 while not sent. */
+    bool was_repeated; /* Sent more than once: that one copy was refused says nothing. */
     uint32_t n_submissions;
-    struct submission **submissions; /* In the order of the commands; NULL once answered. */
-    struct buffer encoded;           /* The bundle, kept for sending it again. */
+    /* In the order of the commands; NULL once answered. Empty for what the leader itself wants. */
+    struct submission **submissions;
+    struct buffer encoded; /* The bundle, kept for sending it again. */
 };
 
 /* What agreement attaches to struct applied as data, for the shell's on_result(). */
@@ -55,6 +58,8 @@ struct agreement_options {
     const char *version;
     uint64_t free_disk_floor_bytes;
     unsigned election_timeout_ms;
+    uint64_t state_applied_index; /* What the state holds at start (storage/machine.h) ... */
+    uint64_t state_time_ms;       /* ... and its time: the cluster's time never goes back. */
     void *data;
     /* Queue @frame towards @peer on its control connection; copied. False if there is none: the
      * frame is lost. */
@@ -70,13 +75,14 @@ struct agreement_options {
     void (*exit)(void *data, enum node_exit why, const struct error *error);
 };
 
+/* Takes over the seam's callbacks, so it comes before seam_start() (and agreement_close() after the
+ * last event of the seam). */
 MUST_USE enum status agreement_open(const struct agreement_options *options, struct seam *seam,
                                     uint64_t now_ms, struct agreement **agreement,
                                     struct error *error);
 
 /* Events. @now_ms is monotonic time; @wall_ms is the machine's clock. */
-void agreement_submit(struct agreement *agreement, struct submission *submission,
-                      uint64_t now_ms);
+void agreement_submit(struct agreement *agreement, struct submission *submission, uint64_t now_ms);
 void agreement_read(struct agreement *agreement, struct read_ticket *ticket, uint64_t now_ms);
 /* A frame arrived from @peer, which proved that it is that member. */
 void agreement_frame(struct agreement *agreement, uint64_t peer, const struct frame *frame,

@@ -164,6 +164,7 @@ static void put_status(struct buffer *buffer, const struct frame_status *status)
     wire_put_u64(buffer, status->last_index);
     wire_put_u64(buffer, status->applied_index);
     put_flag(buffer, status->storage_full);
+    wire_put_u64(buffer, status->time_ms);
 }
 
 static void get_status(struct wire_reader *reader, struct frame_status *status)
@@ -176,6 +177,7 @@ static void get_status(struct wire_reader *reader, struct frame_status *status)
     status->last_index = wire_get_u64(reader);
     status->applied_index = wire_get_u64(reader);
     status->storage_full = get_flag(reader);
+    status->time_ms = wire_get_u64(reader);
 }
 
 static void put_fields(struct buffer *buffer, const struct frame *frame)

@@ -3,8 +3,8 @@
  *   frame      u32 size of what follows the checksum, u64 checksum (XXH3-64 of it), u8 type, fields
  *
  * All numbers are little-endian; an id or string has its length in front. A frame that fails its
- * checksum, is longer than LIMIT_FRAME_BYTES, has an unknown type or fields out of bounds closes the
- * connection. Pure functions, any thread; what is decoded borrows from the bytes. */
+ * checksum, is longer than LIMIT_FRAME_BYTES, has an unknown type or fields out of bounds closes
+ * the connection. Pure functions, any thread; what is decoded borrows from the bytes. */
 #ifndef HOLDFAST_RAFT_FRAME_H
 #define HOLDFAST_RAFT_FRAME_H
 
@@ -12,7 +12,7 @@
 #include "daemon/base/error.h"
 #include "daemon/base/limits.h"
 
-#define FRAME_PROTOCOL 1
+#define FRAME_PROTOCOL     1
 #define FRAME_HEADER_BYTES 12
 
 enum frame_type {
@@ -31,9 +31,9 @@ enum frame_type {
     FRAME_FORWARD_REFUSED, /* It was certainly not proposed. */
     FRAME_READ_ASK,        /* Follower to leader: what must I wait for? */
     FRAME_READ_ANSWER,
-    FRAME_READ_PROBE,      /* Leader to voters: what is your term? */
+    FRAME_READ_PROBE, /* Leader to voters: what is your term? */
     FRAME_READ_TERM,
-    FRAME_STATUS,          /* Every 100 ms to every peer. */
+    FRAME_STATUS, /* Every 100 ms to every peer. */
     FRAME_TYPES
 };
 
@@ -103,6 +103,7 @@ struct frame_status {
     uint64_t last_index;
     uint64_t applied_index;
     bool storage_full; /* From the leader: some voter is short of disk. */
+    uint64_t time_ms;  /* From the leader: the cluster's time; elsewhere 0. */
 };
 
 struct frame {

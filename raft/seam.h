@@ -34,11 +34,13 @@ struct seam_options {
     /* What LMDB holds at start (storage/machine.h): a log that ends below @stored was lost. */
     uint64_t state_applied_index;
     uint64_t state_stored;
+    /* The listener. Left NULL for agreement_open(), which listens with seam_listen(). */
     void *data;
     /* A committed entry of commands, in order, starting anew at each process start from the last
      * snapshot; @bytes is borrowed during the call. */
     void (*on_commit)(void *data, uint64_t index, uint64_t term, struct slice bytes);
-    /* Entries up to @index are committed and none of the state's business: posted after each event. */
+    /* Entries up to @index are committed and none of the state's business: posted after each event.
+     */
     void (*on_skip)(void *data, uint64_t index, uint64_t term);
     /* A snapshot pointer is about to be stored: call seam_durable(@index) once the state is durable
      * through @index. */
@@ -52,6 +54,8 @@ struct seam_options {
 
 MUST_USE enum status seam_open(const struct seam_options *options, struct seam **seam,
                                struct error *error);
+/* Take the callbacks and their data from @options; before seam_start(). */
+void seam_listen(struct seam *seam, const struct seam_options *options);
 /* First start of a member: write the first configuration. STATUS_EXISTS if there is a log. */
 MUST_USE enum status seam_bootstrap(struct seam *seam,
                                     const struct seam_configuration *configuration,
@@ -65,14 +69,16 @@ enum seam_state { SEAM_UNAVAILABLE, SEAM_FOLLOWER, SEAM_CANDIDATE, SEAM_LEADER }
 struct seam_view {
     enum seam_state state;
     uint64_t term;
-    uint64_t leader_id;    /* 0: none known. */
+    uint64_t leader_id; /* 0: none known. */
     uint64_t last_index;
-    uint64_t stored_index; /* Of this node's log on disk. */
-    uint64_t commit_index; /* Our own monotone maximum. */
-    uint64_t applied_index;/* Given to on_commit or on_skip. */
-    uint64_t barrier_index;/* The last index when this node was elected; leader only. */
+    uint64_t stored_index;  /* Of this node's log on disk. */
+    uint64_t commit_index;  /* Our own monotone maximum. */
+    uint64_t applied_index; /* Given to on_commit or on_skip. */
+    uint64_t barrier_index; /* The last index when this node was elected; leader only. */
     bool needs_state;
-    uint64_t oldest_append_ms; /* Age of the oldest log write in flight; 0: none. */
+    uint64_t heard_ms;           /* When a leader was last heard; 0: never. Not of this node. */
+    uint64_t heard_commit_index; /* What the first leader that was heard called committed. */
+    uint64_t oldest_append_ms;   /* Age of the oldest log write in flight; 0: none. */
     uint64_t snapshots;
     uint64_t appends;
     uint64_t append_nanoseconds;
@@ -81,6 +87,8 @@ void seam_view(struct seam *seam, struct seam_view *view);
 void seam_configuration(struct seam *seam, struct seam_configuration *configuration);
 /* Leader only: the match index of a member; 0 if unknown. */
 uint64_t seam_match_index(struct seam *seam, uint64_t id);
+/* The term as it is now, durable: for answering a leader's question (ReadIndex). */
+uint64_t seam_term(const struct seam *seam);
 
 /* Propose one entry. Its length must be a multiple of 8; copied. STATUS_NO_LEADER: not leading;
  * STATUS_BUSY, STATUS_DISK_FULL. On success *@index is where it will be if this term commits it. */
@@ -93,7 +101,8 @@ void seam_announce_commit(struct seam *seam);
 void seam_set_backlog(struct seam *seam, size_t bytes);
 void seam_durable(struct seam *seam, uint64_t index);
 
-/* Hand leadership to @id, or to the most caught-up voter if 0. STATUS_NO_LEADER if not leading. */
+/* Hand leadership to @id, or to the most caught-up voter if 0. STATUS_NO_LEADER: not leading;
+ * STATUS_BUSY: a transfer is under way; STATUS_NOT_FOUND: there is no other voter. */
 MUST_USE enum status seam_transfer(struct seam *seam, uint64_t id);
 
 /* Do pending work of the wrapped vtable (completions that must not run inside libraft's calls). */

@@ -1,0 +1,148 @@
+#include "raft/disk.h"
+
+#include <inttypes.h>
+#include <raft.h>
+#include <raft/uv.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/base/log.h"
+#include "daemon/base/memory.h"
+#include "raft/segments.h"
+
+/* Closing a segment stalls the loop for tens of milliseconds, so they are large. */
+#define SEGMENT_BYTES    (64u << 20)
+#define CONNECT_RETRY_MS 50u
+/* A full disk: how soon to try again to allocate a segment. */
+#define DISK_RETRY_MS 100u
+/* Asynchronous I/O events that one node may use: a segment in use, some prepared, some slack. */
+#define AIO_EVENTS 64u
+
+/* What libraft says when it is about to repeat a write that failed (its uv_append.c). */
+#define RETRY_TRACE "retry failed write"
+
+struct disk {
+    struct raft_io io;
+    struct raft_tracer tracer;
+    struct disk_options options;
+    bool failed;
+};
+
+static void on_trace(struct raft_tracer *tracer, int type, const void *info)
+{
+    const struct raft_tracer_info *details = info;
+    struct disk *disk = tracer->impl;
+    struct error error;
+
+    if (type != RAFT_TRACER_DIAGNOSTIC || disk->failed ||
+        strncmp(details->diagnostic.message, RETRY_TRACE, strlen(RETRY_TRACE)) != 0) {
+        return;
+    }
+    disk->failed = true;
+    error_set(&error, STATUS_IO, "could not write to the log: %s",
+              details->diagnostic.message + strlen("retry "));
+    disk->options.on_failure(disk->options.data, &error);
+}
+
+/* The number in a file of /proc; false if it cannot be read. */
+static bool read_number(const char *path, uint64_t *number)
+{
+    FILE *file = fopen(path, "re");
+    bool found;
+
+    if (file == NULL) {
+        return false;
+    }
+    found = fscanf(file, "%" SCNu64, number) == 1;
+    (void)fclose(file); /* Only read. */
+    return found;
+}
+
+static enum status check_aio(struct error *error)
+{
+    uint64_t most;
+    uint64_t used;
+
+    if (!read_number("/proc/sys/fs/aio-max-nr", &most) ||
+        !read_number("/proc/sys/fs/aio-nr", &used)) {
+        return STATUS_OK; /* Not told: libraft will say if there are too few. */
+    }
+    if (used + AIO_EVENTS > most) {
+        return error_set(error, STATUS_BUSY,
+                         "the system's limit of asynchronous disk operations is reached (%" PRIu64
+                         " of fs.aio-max-nr = %" PRIu64 "): raise it, for example with \"sysctl -w "
+                         "fs.aio-max-nr=1048576\"",
+                         used, most);
+    }
+    return STATUS_OK;
+}
+
+static enum status check_log(const struct disk_options *options, struct error *error)
+{
+    struct segments_summary summary;
+    enum status status = segments_check(options->directory, options->state_stored, &summary, error);
+
+    if (status != STATUS_OK) {
+        return status;
+    }
+    if (summary.torn) {
+        log_info("raft",
+                 "the last write to the log was cut off, as a crash does last_index=%" PRIu64,
+                 summary.last_index);
+    }
+    return STATUS_OK;
+}
+
+enum status disk_open(const struct disk_options *options, struct disk **result, struct error *error)
+{
+    struct disk *disk;
+    enum status status = check_aio(error);
+    int rv;
+
+    if (status == STATUS_OK) {
+        status = check_log(options, error);
+    }
+    if (status != STATUS_OK) {
+        return status;
+    }
+    disk = memory_new_zeroed(1, sizeof *disk);
+    disk->options = *options;
+    disk->tracer.impl = disk;
+    disk->tracer.version = 2;
+    disk->tracer.emit = on_trace;
+    rv = raft_uv_init(&disk->io, options->loop, options->directory, options->transport);
+    if (rv != 0) {
+        status =
+            error_set(error, STATUS_IO, "could not open the log in \"%s\": %s", options->directory,
+                      disk->io.errmsg[0] != '\0' ? disk->io.errmsg : raft_strerror(rv));
+        free(disk);
+        return status;
+    }
+    raft_uv_set_segment_size(&disk->io, SEGMENT_BYTES);
+    raft_uv_set_auto_recovery(&disk->io,
+                              false); /* It would move damaged segments out of the way. */
+    raft_uv_set_disk_retry(&disk->io, DISK_RETRY_MS);
+    raft_uv_set_connect_retry_delay(&disk->io, CONNECT_RETRY_MS);
+    raft_uv_set_tracer(&disk->io, &disk->tracer);
+    *result = disk;
+    return STATUS_OK;
+}
+
+struct raft_io *disk_io(struct disk *disk)
+{
+    return &disk->io;
+}
+
+void disk_abandon(struct disk *disk)
+{
+    free(disk);
+}
+
+void disk_close(struct disk *disk)
+{
+    if (disk != NULL) {
+        raft_uv_close(&disk->io);
+        free(disk);
+    }
+}
