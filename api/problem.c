@@ -51,6 +51,12 @@ const char *problem_name(enum problem problem)
     return facts[problem].name;
 }
 
+const char *problem_title(enum problem problem)
+{
+    CHECK(problem < PROBLEMS);
+    return facts[problem].title;
+}
+
 enum problem problem_find(struct slice name)
 {
     for (enum problem problem = 0; problem < PROBLEMS; problem++) {

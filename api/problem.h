@@ -55,6 +55,7 @@ enum problem {
 
 unsigned problem_status(enum problem problem);
 const char *problem_name(enum problem problem);
+const char *problem_title(enum problem problem);
 
 /* The problem called @name; PROBLEMS if there is none. */
 enum problem problem_find(struct slice name);

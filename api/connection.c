@@ -1,0 +1,818 @@
+/* 1. connections_accept() makes a connection, which is IDLE.
+ * 2. on_read() brings the first bytes of a request: READING. http_parse() goes on until it is
+ * whole.
+ * 3. The router calls a handler: WORKING, until on_answer(), which may run at once or much later.
+ *    What arrives meanwhile waits in ahead.
+ * 4. The answer is appended to out; connections_flush() sends it at the end of the loop's turn.
+ *    The connection is IDLE again, or READING the next request.
+ * 5. After the last answer: ENDING. It is sent, our side is shut, and what the client still sends
+ * is thrown away until it closes its side, so that it can read the answer (RFC 9112, section 9.6).
+ *
+ *     IDLE -> READING -> WORKING -> IDLE
+ *       \         \         |  \-> ENDING
+ *        \---------\--------+---------+-> CLOSED
+ *
+ * What can go wrong:
+ * - The request is malformed, too large or too slow: it gets its 4xx from WORKING, then ENDING.
+ * - The client closes its side: what it sent is answered, then ENDING.
+ * - The connection breaks, or the client does not read: CLOSED. A request that is being worked on
+ * is gone, and the memory waits for its answer. */
+#include "api/connection.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "api/http.h"
+#include "api/metrics.h"
+#include "daemon/base/check.h"
+#include "daemon/base/memory.h"
+
+#define READ_BYTES     8192  /* The first buffer of a connection. */
+#define READ_MAX_BYTES 65536 /* Room made for one read of a body. */
+#define OVER_LIMIT     64    /* Connections beyond the maximum that are told so. */
+#define RESPONSE_HEAD  512   /* More than the lines that we add need. */
+#define SWEEPS         8     /* Looks at each connection per shortest time-out. */
+#define MIN_SWEEP_MS   10
+#define MAX_SWEEP_MS   1000
+
+enum connection_state { IDLE, READING, WORKING, ENDING, CLOSED, STATES };
+
+struct connection {
+    struct connections *all;
+    struct link link;  /* In all->all. */
+    struct link dirty; /* In all->dirty if is_dirty. */
+    uv_tcp_t tcp;
+    uv_write_t write;
+    uv_shutdown_t shutdown;
+    enum connection_state state;
+    bool is_reading; /* libuv reads for us. */
+    bool is_dirty;
+    bool is_writing; /* libuv writes what is in sending. */
+    bool is_shut;    /* Our side was shut. */
+    bool is_processing;
+    bool is_closed;    /* The handle is. */
+    bool at_end;       /* The client closed its side. */
+    bool keep_alive;   /* After the current answer. */
+    bool continued;    /* "100 Continue" was sent, or is not needed any more. */
+    uint64_t since_ms; /* The state began, or within READING the body did. */
+    uint64_t progress_ms;
+    size_t unsent_then; /* At progress_ms. */
+    size_t large_bytes; /* Its part of shared->large_bytes. */
+    struct buffer in;   /* The message begins at start. */
+    size_t start;
+    struct buffer ahead;   /* What came while a request was worked on. */
+    struct buffer out;     /* Answers that wait for the end of the turn. */
+    struct buffer sending; /* Answers that libuv is writing. */
+    struct http http;
+    struct request request;
+};
+
+static void process(struct connection *c);
+static void update_reading(struct connection *c);
+static void maybe_free(struct connection *c);
+
+static uint64_t now_ms(const struct connection *c)
+{
+    return uv_now(&c->all->thread->loop);
+}
+
+static void move(struct connection *c, enum connection_state state)
+{
+    static const uint8_t allowed[STATES] = {
+        [IDLE] = 1u << READING | 1u << WORKING | 1u << ENDING | 1u << CLOSED,
+        [READING] = 1u << WORKING | 1u << CLOSED,
+        [WORKING] = 1u << IDLE | 1u << ENDING | 1u << CLOSED,
+        [ENDING] = 1u << CLOSED,
+    };
+
+    CHECK(allowed[c->state] & 1u << state);
+    c->state = state;
+    c->since_ms = now_ms(c);
+}
+
+static size_t unsent(const struct connection *c)
+{
+    return c->out.size + (c->is_writing ? c->sending.size : 0);
+}
+
+static bool has_input(const struct connection *c)
+{
+    return c->start < c->in.size || c->ahead.size > 0;
+}
+
+static bool may_parse(const struct connection *c)
+{
+    return (c->state == IDLE || c->state == READING) && unsent(c) <= LIMIT_UNSENT_BYTES;
+}
+
+/* --- The end of a connection
+ * ---------------------------------------------------------------------*/
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct connection *c = handle->data;
+
+    c->is_closed = true;
+    maybe_free(c);
+}
+
+/* The handle is closed, and no handler has the request. */
+static void maybe_free(struct connection *c)
+{
+    struct connections *all = c->all;
+
+    if (!c->is_closed || c->request.owner != NULL) {
+        return;
+    }
+    queue_remove(&c->link);
+    all->count--;
+    (void)atomic_fetch_sub_explicit(&all->shared->open, 1, memory_order_relaxed);
+    (void)atomic_fetch_sub_explicit(&all->shared->large_bytes, c->large_bytes,
+                                    memory_order_relaxed);
+    metrics_connection(all->thread->metrics, -1);
+    buffer_close(&c->in);
+    buffer_close(&c->ahead);
+    buffer_close(&c->out);
+    buffer_close(&c->sending);
+    buffer_close(&c->request.decoded);
+    free(c);
+}
+
+static void close_now(struct connection *c)
+{
+    if (c->state == CLOSED) {
+        return;
+    }
+    move(c, CLOSED);
+    c->request.is_gone = true;
+    if (c->is_dirty) {
+        queue_remove(&c->dirty);
+        c->is_dirty = false;
+    }
+    uv_close((uv_handle_t *)&c->tcp, on_closed);
+}
+
+static void on_shutdown(uv_shutdown_t *shutdown, int rv)
+{
+    struct connection *c = shutdown->data;
+
+    if (rv != 0 || c->at_end) {
+        close_now(c);
+    }
+}
+
+/* The last answer was sent: shut our side, and wait for the client's. */
+static void shut(struct connection *c)
+{
+    c->is_shut = true;
+    c->since_ms = now_ms(c);
+    c->shutdown.data = c;
+    if (uv_shutdown(&c->shutdown, (uv_stream_t *)&c->tcp, on_shutdown) != 0) {
+        close_now(c); /* The client is not connected any more. */
+    }
+}
+
+/* --- Answers
+ * -------------------------------------------------------------------------------------*/
+
+static void mark_dirty(struct connection *c)
+{
+    if (!c->is_dirty) {
+        c->is_dirty = true;
+        queue_push(&c->all->dirty, &c->dirty);
+    }
+}
+
+static void after_sending(struct connection *c)
+{
+    if (c->state == ENDING) {
+        shut(c);
+    } else if (may_parse(c) && (has_input(c) || c->at_end)) {
+        process(c);
+    }
+}
+
+static void on_written(uv_write_t *write, int rv)
+{
+    struct connection *c = write->data;
+
+    c->is_writing = false;
+    buffer_close(&c->sending);
+    if (rv != 0) {
+        close_now(c);
+    } else if (c->out.size > 0) {
+        mark_dirty(c);
+    } else {
+        after_sending(c);
+    }
+}
+
+/* Send out at once as far as the socket takes it; libuv sends the rest. */
+static void send_out(struct connection *c)
+{
+    uv_buf_t buf = uv_buf_init((char *)c->out.data, (unsigned)c->out.size);
+    int sent = uv_try_write((uv_stream_t *)&c->tcp, &buf, 1);
+
+    if (sent < 0 && sent != UV_EAGAIN) {
+        close_now(c);
+        return;
+    }
+    sent = sent < 0 ? 0 : sent;
+    metrics_bytes_sent(c->all->thread->metrics, c->out.size);
+    if ((size_t)sent == c->out.size) {
+        buffer_clear(&c->out);
+        if (c->out.capacity > LIMIT_AHEAD_BYTES) {
+            buffer_close(&c->out);
+        }
+        after_sending(c);
+        return;
+    }
+    c->sending = buffer_take(&c->out);
+    buf = uv_buf_init((char *)c->sending.data + sent, (unsigned)(c->sending.size - (size_t)sent));
+    c->write.data = c;
+    c->is_writing = true;
+    c->progress_ms = now_ms(c);
+    c->unsent_then = buf.len;
+    if (uv_write(&c->write, (uv_stream_t *)&c->tcp, &buf, 1, on_written) != 0) {
+        c->is_writing = false;
+        close_now(c);
+    }
+}
+
+void connections_flush(struct connections *connections)
+{
+    struct link *link;
+
+    while ((link = queue_pop(&connections->dirty)) != NULL) {
+        struct connection *c = CONTAINER_OF(link, struct connection, dirty);
+
+        c->is_dirty = false;
+        if (!c->is_writing && c->out.size > 0) {
+            send_out(c);
+        }
+    }
+}
+
+static const char *reason(unsigned status)
+{
+    switch (status) {
+#define REASON(number, name, text)                                                                 \
+    case number:                                                                                   \
+        return #text;
+        HTTP_STATUS_MAP(REASON)
+#undef REASON
+    default:
+        return "";
+    }
+}
+
+/* The date as RFC 9110, section 5.6.7, wants it; made once per second. */
+static const char *date(struct connections *all)
+{
+    static const char *const days[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+    static const char *const months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                         "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+    struct timespec now;
+    struct tm tm;
+
+    CHECK(clock_gettime(CLOCK_REALTIME_COARSE, &now) == 0);
+    if (now.tv_sec != all->date_second) {
+        all->date_second = now.tv_sec;
+        CHECK(gmtime_r(&now.tv_sec, &tm) != NULL);
+        (void)snprintf(all->date, sizeof(all->date), "%s, %02d %s %04d %02d:%02d:%02d GMT",
+                       days[tm.tm_wday], tm.tm_mday, months[tm.tm_mon], tm.tm_year + 1900,
+                       tm.tm_hour, tm.tm_min, tm.tm_sec);
+    }
+    return all->date;
+}
+
+static uint8_t *put(uint8_t *at, const char *text)
+{
+    size_t size = strlen(text);
+
+    memcpy(at, text, size);
+    return at + size;
+}
+
+static uint8_t *put_number(uint8_t *at, size_t number)
+{
+    uint8_t digits[20];
+    size_t n = 0;
+
+    do {
+        digits[n++] = (uint8_t)('0' + number % 10);
+        number /= 10;
+    } while (number > 0);
+    while (n > 0) {
+        *at++ = digits[--n];
+    }
+    return at;
+}
+
+/* Append the answer to out, in one reservation. */
+static void append_response(struct connection *c, const struct response *response)
+{
+    const char *type = response->content_type == NULL ? "application/json" : response->content_type;
+    size_t body_size = c->request.method == METHOD_HEAD ? 0 : response->body.size;
+    uint8_t *start =
+        buffer_reserve(&c->out, RESPONSE_HEAD + strlen(type) + response->headers.size + body_size);
+    uint8_t *at = start;
+
+    at = put(at, "HTTP/1.1 ");
+    at = put_number(at, response->status);
+    *at++ = ' ';
+    at = put(at, reason(response->status));
+    at = put(at, "\r\nDate: ");
+    at = put(at, date(c->all));
+    at = put(at, "\r\nCache-Control: no-store\r\n");
+    if (response->status != 204 && response->status != 304) {
+        if (response->body.size > 0) {
+            at = put(put(put(at, "Content-Type: "), type), "\r\n");
+        }
+        at = put(put_number(put(at, "Content-Length: "), response->body.size), "\r\n");
+    }
+    if (!c->keep_alive) {
+        at = put(at, "Connection: close\r\n");
+    } else if (c->http.is_old) {
+        at = put(at, "Connection: keep-alive\r\n");
+    }
+    if (response->headers.size > 0) {
+        memcpy(at, response->headers.data, response->headers.size);
+        at += response->headers.size;
+    }
+    at = put(at, "\r\n");
+    if (body_size > 0) {
+        memcpy(at, response->body.data, body_size);
+        at += body_size;
+    }
+    c->out.size += (size_t)(at - start);
+    mark_dirty(c);
+}
+
+/* --- Input
+ * ---------------------------------------------------------------------------------------*/
+
+/* Keep the books on large buffers. */
+static void count_memory(struct connection *c)
+{
+    atomic_size_t *sum = &c->all->shared->large_bytes;
+    size_t large = c->in.capacity > LIMIT_AHEAD_BYTES ? c->in.capacity : 0;
+
+    if (large != c->large_bytes) {
+        /* Unsigned arithmetic wraps, so a difference of either sign is added. */
+        (void)atomic_fetch_add_explicit(sum, large - c->large_bytes, memory_order_relaxed);
+        c->large_bytes = large;
+    }
+}
+
+/* The current message was answered: what follows it becomes the front of in. */
+static void drop_message(struct connection *c)
+{
+    c->start += c->http.end;
+    CHECK(c->start <= c->in.size);
+    if (c->start == c->in.size) {
+        c->start = 0;
+        buffer_clear(&c->in);
+        if (c->in.capacity > LIMIT_AHEAD_BYTES) {
+            buffer_close(&c->in);
+            count_memory(c);
+        }
+    }
+}
+
+/* What came while no request could begin is looked at now. */
+static void take_ahead(struct connection *c)
+{
+    if (c->ahead.size > 0) {
+        buffer_append_slice(&c->in, buffer_slice(&c->ahead));
+        buffer_close(&c->ahead);
+        count_memory(c);
+    }
+}
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+{
+    struct connection *c = handle->data;
+    size_t room = READ_BYTES;
+
+    (void)suggested; /* 64 KiB: too much for thousands of small requests. */
+    if (c->state == ENDING || c->state == CLOSED) {
+        *buf = uv_buf_init((char *)c->all->discarded, sizeof(c->all->discarded));
+        return;
+    }
+    if (!may_parse(c)) {
+        *buf = uv_buf_init((char *)buffer_reserve(&c->ahead, READ_BYTES), READ_BYTES);
+        return;
+    }
+    if (c->start > 0) {
+        buffer_consume(&c->in, c->start); /* No slice points in here between requests. */
+        c->start = 0;
+    }
+    if (c->state == READING && c->http.stage == HTTP_STAGE_BODY && c->http.has_length) {
+        uint64_t missing = c->http.length_bytes - c->http.body.size;
+
+        room = missing > READ_MAX_BYTES ? READ_MAX_BYTES : missing < 1024 ? 1024 : (size_t)missing;
+    }
+    (void)buffer_reserve(&c->in, room);
+    count_memory(c);
+    *buf = uv_buf_init((char *)c->in.data + c->in.size, (unsigned)(c->in.capacity - c->in.size));
+}
+
+static void on_input_end(struct connection *c, bool is_broken)
+{
+    c->is_reading = false;
+    c->at_end = true;
+    if (is_broken || (c->state == ENDING && unsent(c) == 0)) {
+        close_now(c);
+    } else {
+        uv_read_stop((uv_stream_t *)&c->tcp);
+        process(c);
+    }
+}
+
+static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
+{
+    struct connection *c = stream->data;
+
+    if (c->state == CLOSED || nread == 0) {
+        return;
+    }
+    if (nread < 0) {
+        on_input_end(c, nread != UV_EOF);
+        return;
+    }
+    metrics_bytes_received(c->all->thread->metrics, (uint64_t)nread);
+    if (c->state == ENDING) {
+        return;
+    }
+    if (may_parse(c)) {
+        CHECK(buf->base == (char *)c->in.data + c->in.size);
+        c->in.size += (size_t)nread;
+        process(c);
+    } else {
+        c->ahead.size += (size_t)nread;
+        update_reading(c);
+    }
+}
+
+/* Read as long as there is room for what comes. */
+static void update_reading(struct connection *c)
+{
+    size_t ahead = c->ahead.size;
+    bool wanted;
+
+    if (c->state == WORKING) {
+        ahead += c->in.size - c->start - c->http.end;
+    }
+    wanted = c->state != CLOSED && !c->at_end &&
+             (c->state == ENDING || may_parse(c) || ahead < LIMIT_AHEAD_BYTES);
+    if (wanted == c->is_reading || c->state == CLOSED) {
+        return;
+    }
+    c->is_reading = wanted;
+    if (!wanted) {
+        uv_read_stop((uv_stream_t *)&c->tcp);
+    } else if (uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read) != 0) {
+        close_now(c); /* The client is not connected any more. */
+    }
+}
+
+/* --- Requests
+ * ------------------------------------------------------------------------------------*/
+
+/* Nothing more is read from the client after this answer, nor kept. */
+static void end(struct connection *c)
+{
+    move(c, ENDING);
+    buffer_close(&c->in);
+    buffer_close(&c->ahead);
+    c->start = 0;
+    count_memory(c);
+    if (unsent(c) == 0) {
+        close_now(c);
+    } else {
+        update_reading(c);
+    }
+}
+
+static void on_answer(struct request *request, struct response *response)
+{
+    struct connection *c = request->owner;
+
+    CHECK(c != NULL); /* A request is answered once. */
+    metrics_request(c->all->thread->metrics, request->route_number, request->method,
+                    response->status, uv_hrtime() - request->started_ns);
+    c->keep_alive = c->keep_alive && !c->all->draining;
+    if (c->state == WORKING) {
+        append_response(c, response);
+    }
+    response_close(response);
+    free(request->state);
+    request->state = NULL;
+    request->owner = NULL;
+    if (c->state == CLOSED) {
+        maybe_free(c);
+    } else if (!c->keep_alive) {
+        end(c);
+    } else {
+        move(c, IDLE);
+        drop_message(c);
+        process(c);
+    }
+}
+
+static void begin_request(struct connection *c)
+{
+    struct request *request = &c->request;
+
+    move(c, WORKING);
+    request->thread = c->all->thread;
+    request->respond = on_answer;
+    request->owner = c;
+    request->started_ns = uv_hrtime();
+    request->route = NULL;
+    request->route_number = ROUTE_NONE;
+    request->ns = slice_of(NULL, 0);
+    request->n_captures = 0;
+    request->n_parameters = 0;
+}
+
+static void serve(struct connection *c)
+{
+    struct request *request = &c->request;
+    const uint8_t *message = c->in.data + c->start;
+
+    begin_request(c);
+    c->keep_alive = c->http.keep_alive;
+    request->method = c->http.method;
+    request->target = http_slice(message, c->http.target);
+    request->body = http_slice(message, c->http.body);
+    request->http = &c->http;
+    request->message = message;
+    router_dispatch(c->all->routes, c->all->local_only, request);
+}
+
+/* Answer what is no request we could serve; the connection ends, as what follows has no meaning. */
+static void refuse(struct connection *c, enum problem problem, const char *detail)
+{
+    if (log_limit_allows(&c->all->log_limit, now_ms(c))) {
+        log_debug("http", "refused a request problem=%s detail=\"%s\"", problem_name(problem),
+                  detail);
+    }
+    begin_request(c);
+    c->keep_alive = false;
+    c->http.end = c->in.size - c->start;
+    c->request.method = METHOD_OTHER;
+    c->request.target = slice_of(NULL, 0);
+    c->request.body = slice_of(NULL, 0);
+    c->request.http = NULL;
+    request_fail(&c->request, problem, "%s", detail);
+}
+
+/* The head is there, and not all of the body. */
+static void go_on_with_body(struct connection *c)
+{
+    if (!c->continued) {
+        c->continued = true;
+        c->since_ms = now_ms(c);
+        if (c->http.expects_continue && c->http.body.size == 0) {
+            buffer_append_string(&c->out, "HTTP/1.1 100 Continue\r\n\r\n");
+            mark_dirty(c);
+        }
+    }
+    if (c->large_bytes > 0 &&
+        atomic_load_explicit(&c->all->shared->large_bytes, memory_order_relaxed) >
+            LIMIT_LARGE_BODIES_BYTES) {
+        refuse(c, PROBLEM_OVERLOADED, "too many large bodies are arriving at this node");
+    }
+}
+
+/* Go on with the message that begins at start. False if more bytes are needed. */
+static bool parse(struct connection *c)
+{
+    size_t size = c->in.size - c->start;
+
+    if (c->state == IDLE) {
+        move(c, READING);
+        http_next(&c->http);
+        c->continued = false;
+    }
+    switch (http_parse(&c->http, c->in.data + c->start, &size)) {
+    case HTTP_DONE:
+        serve(c);
+        return true;
+    case HTTP_BAD:
+        refuse(c, c->http.problem, c->http.detail);
+        return true;
+    case HTTP_MORE:
+        c->in.size = c->start + size;
+        if (c->http.stage == HTTP_STAGE_BODY) {
+            go_on_with_body(c);
+        }
+        return false;
+    }
+    return false;
+}
+
+/* Serve what is there, until a handler keeps a request or nothing complete is left. Handlers that
+ * answer at once come back here through on_answer(), and find it busy. */
+static void process(struct connection *c)
+{
+    if (c->is_processing) {
+        return;
+    }
+    c->is_processing = true;
+    if (may_parse(c)) {
+        take_ahead(c);
+    }
+    while (may_parse(c) && c->start < c->in.size && parse(c)) {
+    }
+    if (c->at_end && may_parse(c)) {
+        if (c->state == READING) {
+            refuse(c, PROBLEM_MALFORMED, "the request ends before it is complete");
+        } else {
+            end(c);
+        }
+    }
+    c->is_processing = false;
+    update_reading(c);
+}
+
+/* --- Time
+ * ----------------------------------------------------------------------------------------*/
+
+static bool is_too_slow(const struct connection *c, uint64_t now)
+{
+    const struct connection_times *times = &c->all->times;
+    uint64_t elapsed_ms = now - c->since_ms;
+
+    if (c->http.stage != HTTP_STAGE_BODY) {
+        return elapsed_ms > times->head_ms;
+    }
+    return elapsed_ms > times->body_grace_ms &&
+           c->http.body.size < (elapsed_ms - times->body_grace_ms) * times->body_rate / 1000;
+}
+
+/* Cut it off if it took nothing of its answers for too long. */
+static void check_writing(struct connection *c, uint64_t now)
+{
+    size_t left = uv_stream_get_write_queue_size((uv_stream_t *)&c->tcp);
+
+    if (left != c->unsent_then) {
+        c->unsent_then = left;
+        c->progress_ms = now;
+    } else if (now - c->progress_ms > c->all->times.write_ms) {
+        close_now(c);
+    }
+}
+
+static void check_time(struct connection *c, uint64_t now)
+{
+    const struct connection_times *times = &c->all->times;
+
+    if (c->is_writing) {
+        check_writing(c, now);
+        return;
+    }
+    switch (c->state) {
+    case IDLE:
+        if (now - c->since_ms > times->idle_ms) {
+            close_now(c);
+        } else if (now - c->since_ms > MAX_SWEEP_MS && c->start == c->in.size) {
+            buffer_close(&c->in); /* Thousands of idle connections hold no buffers. */
+            c->start = 0;
+            count_memory(c);
+        }
+        break;
+    case READING:
+        if (is_too_slow(c, now)) {
+            refuse(c, PROBLEM_REQUEST_TIMEOUT, "the request took too long to arrive");
+        }
+        break;
+    case ENDING:
+        if (c->is_shut && now - c->since_ms > times->linger_ms) {
+            close_now(c);
+        }
+        break;
+    case WORKING:
+    case CLOSED:
+    case STATES:
+        break;
+    }
+}
+
+static void on_sweep(uv_timer_t *timer)
+{
+    struct connections *all = timer->data;
+    uint64_t now = uv_now(timer->loop);
+    struct link *link = queue_first(&all->all);
+
+    while (link != NULL) {
+        struct connection *c = CONTAINER_OF(link, struct connection, link);
+
+        link = queue_next(&all->all, link); /* Connections leave the list later, from the loop. */
+        check_time(c, now);
+    }
+}
+
+static unsigned smaller(unsigned a, unsigned b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t sweep_interval_ms(const struct connection_times *times)
+{
+    unsigned shortest =
+        smaller(smaller(times->idle_ms, times->head_ms),
+                smaller(smaller(times->body_grace_ms, times->write_ms), times->linger_ms));
+    unsigned interval_ms = shortest / SWEEPS;
+
+    return interval_ms < MIN_SWEEP_MS ? MIN_SWEEP_MS : smaller(interval_ms, MAX_SWEEP_MS);
+}
+
+/* --- All of a thread
+ * -----------------------------------------------------------------------------*/
+
+void connections_start(struct connections *connections)
+{
+    uint64_t interval_ms = sweep_interval_ms(&connections->times);
+
+    queue_init(&connections->all);
+    queue_init(&connections->dirty);
+    connections->count = 0;
+    connections->draining = false;
+    connections->log_limit = (struct log_limit){0};
+    connections->date_second = -1;
+    connections->sweep.data = connections;
+    /* Both fail for wrong arguments only. */
+    CHECK(uv_timer_init(&connections->thread->loop, &connections->sweep) == 0);
+    CHECK(uv_timer_start(&connections->sweep, on_sweep, interval_ms, interval_ms) == 0);
+}
+
+static void on_not_accepted(uv_handle_t *handle)
+{
+    struct connection *c = handle->data;
+
+    free(c);
+}
+
+void connections_accept(struct connections *connections, uv_stream_t *listener)
+{
+    struct connections_shared *shared = connections->shared;
+    struct connection *c = memory_new_zeroed(1, sizeof(*c));
+    unsigned open = atomic_load_explicit(&shared->open, memory_order_relaxed);
+
+    c->all = connections;
+    c->tcp.data = c;
+    CHECK(uv_tcp_init(&connections->thread->loop, &c->tcp) == 0);
+    if (uv_accept(listener, (uv_stream_t *)&c->tcp) != 0 || open >= shared->max_open + OVER_LIMIT ||
+        connections->draining) {
+        uv_close((uv_handle_t *)&c->tcp, on_not_accepted);
+        return;
+    }
+    http_init(&c->http);
+    c->since_ms = now_ms(c);
+    queue_push(&connections->all, &c->link);
+    connections->count++;
+    (void)atomic_fetch_add_explicit(&shared->open, 1, memory_order_relaxed);
+    metrics_connection(connections->thread->metrics, 1);
+    if (open >= shared->max_open) {
+        refuse(c, PROBLEM_OVERLOADED, "this node serves as many connections as it may");
+    } else {
+        update_reading(c);
+    }
+}
+
+void connections_drain(struct connections *connections)
+{
+    struct link *link = queue_first(&connections->all);
+
+    connections->draining = true;
+    while (link != NULL) {
+        struct connection *c = CONTAINER_OF(link, struct connection, link);
+
+        link = queue_next(&connections->all, link);
+        if (c->state == IDLE && !has_input(c)) {
+            end(c);
+        }
+    }
+}
+
+void connections_cut(struct connections *connections)
+{
+    struct link *link = queue_first(&connections->all);
+
+    while (link != NULL) {
+        struct connection *c = CONTAINER_OF(link, struct connection, link);
+
+        link = queue_next(&connections->all, link);
+        close_now(c);
+    }
+}
+
+void connections_stop(struct connections *connections)
+{
+    CHECK(connections->count == 0);
+    uv_close((uv_handle_t *)&connections->sweep, NULL);
+}
