@@ -53,6 +53,9 @@ struct purge {
 
 /* The first entry of the queue. STATUS_END if there is none. */
 MUST_USE enum status purge_next(struct txn *txn, struct purge *purge);
+/* The first range of events of @object_id that begins at @from_seq or later. STATUS_END. */
+MUST_USE enum status purge_find_events(struct txn *txn, uint64_t object_id, uint64_t from_seq,
+                                       struct purge *purge);
 /* It is done. */
 MUST_USE enum status purge_remove(struct txn *txn, const struct purge *purge);
 

@@ -131,6 +131,11 @@ struct key key_tombstone(uint64_t namespace_id, struct slice session_id)
     return key_of_id_name(KEY_TOMBSTONE, namespace_id, session_id);
 }
 
+struct key key_session_state(uint64_t object_id)
+{
+    return key_prefix_of_id(KEY_SESSION_STATE, object_id);
+}
+
 struct key key_event(uint64_t object_id, uint64_t seq)
 {
     struct key key = key_prefix_of_id(KEY_EVENT, object_id);

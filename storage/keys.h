@@ -29,6 +29,7 @@ enum key_kind {
     KEY_DUE = 13,          /* see expiry.h */
     KEY_PURGE = 14,        /* see expiry.h */
     KEY_MEMBER = 15,       /* member id -> member_row */
+    KEY_SESSION_STATE = 16, /* object id of the session -> its state, if it is more than "{}" */
 };
 
 struct key {
@@ -61,6 +62,7 @@ struct key key_counters(uint64_t namespace_id);
 struct key key_session(uint64_t namespace_id, struct slice session_id);
 struct key key_session_index(const struct session_index *index);
 struct key key_tombstone(uint64_t namespace_id, struct slice session_id);
+struct key key_session_state(uint64_t object_id);
 struct key key_event(uint64_t object_id, uint64_t seq);
 struct key key_event_id(uint64_t object_id, struct slice event_id);
 struct key key_item(uint64_t namespace_id, struct slice item_key);
