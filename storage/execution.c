@@ -9,7 +9,7 @@ static enum status must_exist(enum status status)
     return status == STATUS_NOT_FOUND ? STATUS_CORRUPT : status;
 }
 
-static void forget(struct execution *execution)
+void execution_forget(struct execution *execution)
 {
     execution->ns = (struct namespace_row){0};
     execution->counters = (struct namespace_counters){0};
@@ -54,7 +54,7 @@ enum status execution_enter(struct execution *execution, struct slice name)
     }
     status = load(execution, name);
     if (status != STATUS_OK) {
-        forget(execution);
+        execution_forget(execution);
     }
     return status;
 }
@@ -79,7 +79,7 @@ enum status execution_enter_id(struct execution *execution, uint64_t id)
     }
     status = must_exist(load(execution, name));
     if (status != STATUS_OK) {
-        forget(execution);
+        execution_forget(execution);
     }
     return status;
 }
@@ -108,7 +108,7 @@ enum status execution_leave(struct execution *execution)
     enum status status = execution_save_counters(execution);
 
     if (status == STATUS_OK) {
-        forget(execution);
+        execution_forget(execution);
     }
     return status;
 }
@@ -119,7 +119,7 @@ void execution_close(struct execution *execution)
     buffer_close(&execution->scratch);
     buffer_close(&execution->changes);
     buffer_close(&execution->ns_record);
-    forget(execution);
+    execution_forget(execution);
 }
 
 static bool has_tag(const struct condition *condition, uint64_t revision)

@@ -46,6 +46,8 @@ MUST_USE enum status execution_enter_id(struct execution *execution, uint64_t id
 MUST_USE enum status execution_save_counters(struct execution *execution);
 /* Save, and forget the namespace. */
 MUST_USE enum status execution_leave(struct execution *execution);
+/* Forget it without saving: what was counted is undone. */
+void execution_forget(struct execution *execution);
 /* Release the buffers; forgets without saving. */
 void execution_close(struct execution *execution);
 

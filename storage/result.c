@@ -8,6 +8,7 @@
 #define RESULT_VERSION 1
 
 #define OFFSET_REPLAYED   1
+#define OFFSET_REVISION   6
 #define OFFSET_OPERATIONS 14
 #define HEADER_BYTES      18
 
@@ -59,6 +60,11 @@ void result_add(struct buffer *buffer, const struct operation_result *operation)
 void result_finish(struct buffer *buffer, uint32_t n_operations)
 {
     wire_set_u32(buffer, OFFSET_OPERATIONS, n_operations);
+}
+
+void result_set_revision(struct buffer *buffer, uint64_t revision)
+{
+    wire_set_u64(buffer, OFFSET_REVISION, revision);
 }
 
 void result_set_replayed(struct buffer *buffer)

@@ -79,6 +79,9 @@ void result_begin(struct buffer *buffer, uint64_t revision, uint32_t failed_oper
 void result_add(struct buffer *buffer, const struct operation_result *operation);
 void result_finish(struct buffer *buffer, uint32_t n_operations);
 
+/* Correct the revision that result_begin() was given. */
+void result_set_revision(struct buffer *buffer, uint64_t revision);
+
 /* Mark an encoded result as replayed. */
 void result_set_replayed(struct buffer *buffer);
 
