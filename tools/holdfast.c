@@ -1,7 +1,104 @@
+/* holdfast: the operator's and the shell's way into a cluster. */
+#include <locale.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
-int main(void)
+#include "tools/cli_run.h"
+
+static enum cli_exit (*const runs[N_COMMANDS])(struct cli *cli) = {
+    [COMMAND_STATUS] = run_status,
+    [COMMAND_GET] = run_get,
+    [COMMAND_PUT] = run_put,
+    [COMMAND_DELETE] = run_delete,
+    [COMMAND_LIST] = run_list,
+    [COMMAND_SESSION_CREATE] = run_session_create,
+    [COMMAND_SESSION_GET] = run_session_get,
+    [COMMAND_SESSION_LIST] = run_session_list,
+    [COMMAND_SESSION_APPEND] = run_session_append,
+    [COMMAND_SESSION_EVENTS] = run_session_events,
+    [COMMAND_SESSION_DELETE] = run_session_delete,
+};
+
+/* Messages quote arguments and answers; both may hold anything. */
+static void complain(const struct error *error)
 {
-    (void)puts("holdfastd " HOLDFAST_VERSION);
-    return 0;
+    struct buffer text = BUFFER_EMPTY;
+
+    text_append_escaped(&text, slice_of_string(error->text), TEXT_LINE);
+    (void)fprintf(stderr, "holdfast: %.*s\n", (int)text.size, (const char *)text.data);
+    buffer_close(&text);
+}
+
+static enum cli_exit print(struct buffer *out, enum cli_exit code)
+{
+    size_t written = out->size == 0 ? 0 : fwrite(out->data, 1, out->size, stdout);
+
+    if (written < out->size || fflush(stdout) != 0) {
+        perror("holdfast: could not write the result");
+        code = code == CLI_OK ? CLI_FAILURE : code;
+    }
+    buffer_close(out);
+    return code;
+}
+
+static size_t terminal_width(void)
+{
+    struct winsize size;
+
+    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+}
+
+static enum cli_exit run(const struct cli_options *options)
+{
+    struct cli cli = {.options = options, .is_terminal = isatty(STDOUT_FILENO) == 1};
+    enum cli_exit code = CLI_FAILURE;
+
+    cli.width = cli.is_terminal ? terminal_width() : 0;
+    if (client_open(&options->endpoints, options->timeout_ms, &cli.client, &cli.error) ==
+        STATUS_OK) {
+        code = runs[options->command](&cli);
+        client_close(cli.client);
+    }
+    if (code != CLI_OK) {
+        complain(&cli.error);
+    }
+    return print(&cli.out, code);
+}
+
+static enum cli_exit show(const struct cli_options *options, enum cli_action action)
+{
+    struct buffer out = BUFFER_EMPTY;
+
+    if (action == CLI_SHOW_VERSION) {
+        buffer_append_string(&out, "holdfast " HOLDFAST_VERSION "\n");
+    } else if (action == CLI_SHOW_COMMAND_HELP) {
+        cli_append_command_help(&out, options->command);
+    } else {
+        cli_append_help(&out);
+    }
+    return print(&out, CLI_OK);
+}
+
+int main(int argc, char **argv)
+{
+    struct cli_options options;
+    enum cli_action action;
+    struct error error = {0};
+    enum cli_exit code;
+
+    /* For the width of characters only; without it each counts as one column. */
+    (void)setlocale(LC_CTYPE, "");
+    if (cli_options_parse(argc, argv, &options, &action, &error) != STATUS_OK) {
+        complain(&error);
+        code = CLI_USAGE;
+    } else if (action == CLI_RUN) {
+        code = run(&options);
+    } else {
+        code = show(&options, action);
+    }
+    cli_options_close(&options);
+    return (int)code;
 }

@@ -1,0 +1,230 @@
+#include "tools/cli_command.h"
+
+#include <stdio.h>
+
+#include "tools/endpoint.h"
+
+const struct cli_command_info cli_commands[N_COMMANDS] = {
+    [COMMAND_STATUS] = {NULL, "status", "", 0, 0,
+                        "show the members, the leader, and who lags behind",
+                        "Asks one node, which answers without a leader too. Warnings are written "
+                        "below the table.\n"
+                        "The exit status is 5 if there is no leader.\n"
+                        "\n"
+                        "Examples:\n"
+                        "  holdfast status\n"
+                        "  holdfast status -o json | jq .leader\n"},
+    [COMMAND_GET] =
+        {NULL, "get", "KEY", 1, 1, "print the value of an item",
+         "Prints the value alone, byte for byte. On a terminal, characters that could mislead you\n"
+         "are escaped, and a value that is not JSON is not shown. With -o json the value comes\n"
+         "with its key, revision, content type and time of expiry.\n"
+         "\n"
+         "Examples:\n"
+         "  holdfast get settings/theme\n"
+         "  holdfast get avatar.png >avatar.png\n"
+         "  holdfast get --stale settings/theme        # from the local state of one node, at "
+         "once\n"},
+    [COMMAND_PUT] =
+        {NULL, "put", "KEY VALUE", 2, 2, "write an item",
+         "VALUE is JSON; - reads it from standard input and @FILE from a file. Put -- in front of\n"
+         "a KEY or VALUE that begins with a dash.\n"
+         "\n"
+         "Examples:\n"
+         "  holdfast put settings/theme '{\"dark\": true}'\n"
+         "  holdfast put greeting --string 'hello, world'\n"
+         "  holdfast put avatar.png @avatar.png --content-type application/octet-stream\n"
+         "  holdfast put locks/nightly '\"me\"' --if-none-match --ttl 30s   # take a lock\n"
+         "  holdfast put counter 8 --if-match 41       # only if nobody wrote since revision 41\n"},
+    [COMMAND_DELETE] =
+        {NULL, "delete", "KEY", 1, 1, "remove an item",
+         "Examples:\n"
+         "  holdfast delete settings/theme\n"
+         "  holdfast delete locks/nightly --if-match 42  # give back our own lock\n"},
+    [COMMAND_LIST] = {NULL, "list", "[PREFIX]", 0, 1, "list items, by key",
+                      "Examples:\n"
+                      "  holdfast list settings/\n"
+                      "  holdfast list --all -o json\n"},
+    [COMMAND_SESSION_CREATE] =
+        {"session", "create", "[ID]", 0, 1, "make a session",
+         "Without an ID the server makes one. With an ID, a session that exists gets this "
+         "document\n"
+         "instead of its own and keeps its log; --if-none-match refuses that.\n"
+         "\n"
+         "Examples:\n"
+         "  holdfast session create --agent support --user u7\n"
+         "  holdfast session create s1 --if-none-match --metadata team=blue --state '{\"n\": "
+         "1}'\n"},
+    [COMMAND_SESSION_GET] = {"session", "get", "ID", 1, 1, "show a session's document",
+                             "Examples:\n"
+                             "  holdfast session get s1\n"
+                             "  holdfast session get s1 -o json | jq .state\n"},
+    [COMMAND_SESSION_LIST] = {"session", "list", "", 0, 0, "list sessions, the newest first",
+                              "Examples:\n"
+                              "  holdfast session list --agent support --status active\n"
+                              "  holdfast session list --sort updated --limit 10\n"},
+    [COMMAND_SESSION_APPEND] =
+        {"session", "append", "ID DATA...", 2, 257, "append events to a session's log",
+         "Each DATA is the JSON of one event; - reads it from standard input and @FILE from a "
+         "file.\n"
+         "All of them are appended, or none.\n"
+         "\n"
+         "Examples:\n"
+         "  holdfast session append s1 '{\"role\": \"user\", \"text\": \"hi\"}'\n"
+         "  holdfast session append s2 --create --string 'first words'\n"
+         "  holdfast session append s1 '{\"n\": 2}' --expected-seq 1    # only if 1 is the last\n"},
+    [COMMAND_SESSION_EVENTS] = {"session", "events", "ID", 1, 1, "show a session's log",
+                                "Examples:\n"
+                                "  holdfast session events s1 --last 20\n"
+                                "  holdfast session events s1 --after 100 --all -o json\n"},
+    [COMMAND_SESSION_DELETE] = {"session", "delete", "ID", 1, 1, "remove a session and its log",
+                                "Examples:\n"
+                                "  holdfast session delete s1\n"},
+};
+
+#define BIT(command)  (1u << COMMAND_##command)
+#define READS         (BIT(GET) | BIT(LIST) | BIT(SESSION_GET) | BIT(SESSION_LIST) | BIT(SESSION_EVENTS))
+#define LISTS         (BIT(LIST) | BIT(SESSION_LIST) | BIT(SESSION_EVENTS))
+#define PRECONDITIONS (BIT(PUT) | BIT(DELETE) | BIT(SESSION_CREATE) | BIT(SESSION_DELETE))
+
+const struct cli_flag_info cli_flags[N_CLI_FLAGS] = {
+    [CLI_ENDPOINT] = {"endpoint", 'e', VALUE_REQUIRED, "URL", 0,
+                      "a node; several by commas or by repeating it, the first one that answers is "
+                      "used [HOLDFAST_ENDPOINTS, else " ENDPOINT_DEFAULT "]"},
+    [CLI_NAMESPACE] = {"namespace", 'n', VALUE_REQUIRED, "NAME", 0,
+                       "[HOLDFAST_NAMESPACE, else default]"},
+    [CLI_OUTPUT] = {"output", 'o', VALUE_REQUIRED, "table|json", 0, "[table]"},
+    [CLI_TIMEOUT] = {"timeout", 't', VALUE_REQUIRED, "TIME", 0,
+                     "for the whole command, with all attempts [15s]"},
+    [CLI_HELP] = {"help", 'h', VALUE_NONE, NULL, 0, "print this and exit"},
+    [CLI_VERSION] = {"version", 0, VALUE_NONE, NULL, 0, "print the version and exit"},
+    [CLI_STALE] = {"stale", 0, VALUE_NONE, NULL, READS,
+                   "read what one node has, without asking the others"},
+    [CLI_MIN_REVISION] = {"min-revision", 0, VALUE_REQUIRED, "N", READS,
+                          "read what one node has, once it has reached revision N"},
+    [CLI_TTL] = {"ttl", 0, VALUE_REQUIRED, "TIME", BIT(PUT) | BIT(SESSION_CREATE),
+                 "expire after so long: 500ms, 30s, 5m, 2h, 7d"},
+    [CLI_IF_MATCH] = {"if-match", 0, VALUE_REQUIRED, "N|*", PRECONDITIONS,
+                      "only if it is at revision N (*: only if it exists)"},
+    [CLI_IF_NONE_MATCH] = {"if-none-match", 0, VALUE_OPTIONAL, NULL, BIT(PUT) | BIT(SESSION_CREATE),
+                           "only if it does not exist"},
+    [CLI_CONTENT_TYPE] = {"content-type", 0, VALUE_REQUIRED, "TYPE", BIT(PUT),
+                          "application/json or application/octet-stream [the first]"},
+    [CLI_STRING] = {"string", 0, VALUE_NONE, NULL, BIT(PUT) | BIT(SESSION_APPEND),
+                    "the value is text: write it as a JSON string"},
+    [CLI_AGENT] = {"agent", 0, VALUE_REQUIRED, "ID", BIT(SESSION_CREATE) | BIT(SESSION_LIST),
+                   "the session's agent"},
+    [CLI_USER] = {"user", 0, VALUE_REQUIRED, "ID",
+                  BIT(PUT) | BIT(SESSION_CREATE) | BIT(SESSION_LIST), "whom it belongs to"},
+    [CLI_METADATA] = {"metadata", 0, VALUE_REQUIRED, "KEY=VALUE", BIT(SESSION_CREATE),
+                      "may be repeated"},
+    [CLI_STATE] = {"state", 0, VALUE_REQUIRED, "JSON", BIT(SESSION_CREATE),
+                   "an object; also - or @FILE"},
+    [CLI_STATUS] = {"status", 0, VALUE_REQUIRED, "STATUS", BIT(SESSION_CREATE) | BIT(SESSION_LIST),
+                    "active, paused or closed"},
+    [CLI_SORT] = {"sort", 0, VALUE_REQUIRED, "created|updated", BIT(SESSION_LIST), "[created]"},
+    [CLI_ORDER] = {"order", 0, VALUE_REQUIRED, "asc|desc", LISTS, NULL},
+    [CLI_LIMIT] = {"limit", 0, VALUE_REQUIRED, "N", LISTS, "rows of one page, 1 to 500 [50]"},
+    [CLI_CURSOR] = {"cursor", 0, VALUE_REQUIRED, "CURSOR", LISTS, "go on behind an earlier page"},
+    [CLI_ALL] = {"all", 0, VALUE_NONE, NULL, LISTS, "all pages"},
+    [CLI_TYPE] = {"type", 0, VALUE_REQUIRED, "TYPE", BIT(SESSION_APPEND),
+                  "of the events [message]"},
+    [CLI_CREATE] = {"create", 0, VALUE_NONE, NULL, BIT(SESSION_APPEND),
+                    "make the session if it is absent"},
+    [CLI_EVENT_ID] = {"id", 0, VALUE_REQUIRED, "ID", BIT(SESSION_APPEND),
+                      "the event's id, under which it is appended once; repeat for each DATA"},
+    [CLI_EXPECTED_SEQ] = {"expected-seq", 0, VALUE_REQUIRED, "N", BIT(SESSION_APPEND),
+                          "only if N is the last event (0: none)"},
+    [CLI_TRUNCATE_AFTER] = {"truncate-after", 0, VALUE_REQUIRED, "N", BIT(SESSION_APPEND),
+                            "first remove all events behind N"},
+    [CLI_AFTER] = {"after", 0, VALUE_REQUIRED, "N", BIT(SESSION_EVENTS), "only events behind N"},
+    [CLI_BEFORE] = {"before", 0, VALUE_REQUIRED, "N", BIT(SESSION_EVENTS),
+                    "only events in front of N"},
+    [CLI_LAST] = {"last", 0, VALUE_REQUIRED, "N", BIT(SESSION_EVENTS),
+                  "the last N events (1 to 500), the oldest of them first"},
+};
+
+bool cli_flag_fits(enum cli_flag flag, enum cli_command command)
+{
+    return cli_flags[flag].commands == 0 || (cli_flags[flag].commands & 1u << command) != 0;
+}
+
+static void append_flag(struct buffer *out, const struct cli_flag_info *flag)
+{
+    char letter[8] = "    ";
+    char text[64];
+
+    if (flag->letter != 0) {
+        (void)snprintf(letter, sizeof letter, "-%c, ", flag->letter);
+    }
+    (void)snprintf(text, sizeof text, "%s--%s%s%s", letter, flag->name,
+                   flag->placeholder == NULL ? "" : " ",
+                   flag->placeholder == NULL ? "" : flag->placeholder);
+    buffer_append_format(out, "  %-28s %s\n", text, flag->help == NULL ? "" : flag->help);
+}
+
+static void append_common_flags(struct buffer *out)
+{
+    for (int flag = 0; flag < N_CLI_FLAGS; flag++) {
+        if (cli_flags[flag].commands == 0) {
+            append_flag(out, &cli_flags[flag]);
+        }
+    }
+}
+
+static const char exit_text[] =
+    "Exit status: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 conflict or a precondition that\n"
+    "does not hold, 5 unavailable, or an outcome that is not known.\n";
+
+void cli_append_help(struct buffer *out)
+{
+    buffer_append_string(out, "holdfast talks to a Holdfast cluster.\n"
+                              "\n"
+                              "usage: holdfast COMMAND [OPERAND...] [FLAG...]\n"
+                              "\n");
+    for (int i = 0; i < N_COMMANDS; i++) {
+        const struct cli_command_info *command = &cli_commands[i];
+        char text[64];
+
+        (void)snprintf(text, sizeof text, "%s%s%s %s", command->group == NULL ? "" : command->group,
+                       command->group == NULL ? "" : " ", command->name, command->operands);
+        buffer_append_format(out, "  %-28s %s\n", text, command->summary);
+    }
+    buffer_append_string(out,
+                         "\nFlags of all commands (holdfast COMMAND --help shows the others):\n");
+    append_common_flags(out);
+    buffer_append_string(
+        out, "\n"
+             "Any node will do. With several endpoints, a node that does not answer or\n"
+             "cannot serve is passed over. A write is safe to repeat: each attempt of one\n"
+             "command carries the same idempotency key, so it is executed once.\n"
+             "\n"
+             "Examples:\n"
+             "  holdfast status\n"
+             "  holdfast put greeting '\"hello\"' && holdfast get greeting\n"
+             "  holdfast session create s1 && holdfast session append s1 '{\"text\": \"hi\"}'\n"
+             "  HOLDFAST_ENDPOINTS=http://n1:7080,http://n2:7080 holdfast session list\n"
+             "\n");
+    buffer_append_string(out, exit_text);
+}
+
+void cli_append_command_help(struct buffer *out, enum cli_command command)
+{
+    const struct cli_command_info *info = &cli_commands[command];
+    bool has_own = false;
+
+    buffer_append_format(out, "usage: holdfast %s%s%s%s%s [FLAG...]: %s\n\n%s\n",
+                         info->group == NULL ? "" : info->group, info->group == NULL ? "" : " ",
+                         info->name, info->operands[0] == '\0' ? "" : " ", info->operands,
+                         info->summary, info->text);
+    for (int flag = 0; flag < N_CLI_FLAGS; flag++) {
+        if (cli_flags[flag].commands != 0 && cli_flag_fits((enum cli_flag)flag, command)) {
+            buffer_append_string(out, has_own ? "" : "Flags:\n");
+            has_own = true;
+            append_flag(out, &cli_flags[flag]);
+        }
+    }
+    buffer_append_string(out, has_own ? "\nFlags of all commands:\n" : "Flags of all commands:\n");
+    append_common_flags(out);
+    buffer_append_format(out, "\n%s", exit_text);
+}

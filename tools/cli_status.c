@@ -1,0 +1,168 @@
+/* holdfast status: who is there, who leads, who lags, and what to worry about. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tools/cli_run.h"
+
+/* A member so many entries behind is worth a word. */
+#define LAG_WARNING 1000
+
+static const char *text_of(const json_t *object, const char *name)
+{
+    const char *text = json_string_value(json_object_get(object, name));
+
+    return text == NULL ? "" : text;
+}
+
+static json_int_t number_of(const json_t *object, const char *name)
+{
+    return json_integer_value(json_object_get(object, name));
+}
+
+static bool is_leader(const json_t *cluster, const json_t *member)
+{
+    return text_of(member, "name")[0] != '\0' &&
+           strcmp(text_of(cluster, "leader"), text_of(member, "name")) == 0;
+}
+
+static void add_contact(struct table *table, const json_t *member)
+{
+    const json_t *contact = json_object_get(member, "last_contact_ms");
+    json_int_t ms = json_integer_value(contact);
+
+    if (!json_is_integer(contact)) {
+        table_add_string(table, "never");
+    } else if (ms < 10000) {
+        table_add_format(table, "%" JSON_INTEGER_FORMAT " ms ago", ms);
+    } else {
+        table_add_format(table, "%" JSON_INTEGER_FORMAT " s ago", ms / 1000);
+    }
+}
+
+static void add_member(struct table *table, const json_t *cluster, const json_t *member)
+{
+    cli_add_cell(table, member, "name");
+    if (is_leader(cluster, member)) {
+        table_add_string(table, "leader");
+    } else {
+        cli_add_cell(table, member, "role");
+    }
+    table_add_string(table,
+                     json_is_true(json_object_get(member, "healthy")) ? "healthy" : "NOT HEALTHY");
+    cli_add_cell(table, member, "lag");
+    add_contact(table, member);
+    cli_add_cell(table, member, "api_address");
+    cli_add_cell(table, member, "peer_address");
+    cli_add_cell(table, member, "zone");
+    cli_add_cell(table, member, "version");
+}
+
+static void print_line(struct cli *cli, const char *name, const json_t *object, const char *member)
+{
+    struct buffer text = BUFFER_EMPTY;
+    const json_t *value = json_object_get(object, member);
+
+    buffer_append_format(&cli->out, "%-9s ", name);
+    if (json_is_integer(value)) {
+        buffer_append_format(&cli->out, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+    } else {
+        buffer_append_string(&text, json_is_string(value) ? json_string_value(value) : "none");
+        text_append_escaped(&cli->out, buffer_slice(&text), TEXT_LINE);
+    }
+    buffer_append_byte(&cli->out, '\n');
+    buffer_close(&text);
+}
+
+static void warn(struct cli *cli, const json_t *member, const char *what)
+{
+    buffer_append_string(&cli->out, "warning: ");
+    text_append_escaped(&cli->out, slice_of_string(text_of(member, "name")), TEXT_LINE);
+    buffer_append_format(&cli->out, " %s\n", what);
+}
+
+static void print_warnings(struct cli *cli, const json_t *cluster)
+{
+    const json_t *members = json_object_get(cluster, "members");
+    size_t voters = 0;
+    size_t healthy = 0;
+    size_t i;
+    json_t *member;
+
+    if (text_of(cluster, "leader")[0] == '\0') {
+        buffer_append_string(&cli->out,
+                             "warning: there is no leader: writes and linearizable reads "
+                             "wait for one\n");
+    }
+    json_array_foreach(members, i, member)
+    {
+        bool is_healthy = json_is_true(json_object_get(member, "healthy"));
+        bool is_voter = strcmp(text_of(member, "role"), "voter") == 0;
+
+        voters += is_voter ? 1 : 0;
+        healthy += is_voter && is_healthy ? 1 : 0;
+        if (!is_healthy) {
+            warn(cli, member, "is not healthy: it was not heard lately, or is short of disk");
+        } else if (number_of(member, "lag") >= LAG_WARNING) {
+            warn(cli, member, "lags behind the leader");
+        }
+    }
+    if (voters > 0 && healthy * 2 <= voters) {
+        buffer_append_format(&cli->out,
+                             "warning: only %zu of %zu voters are healthy, which is no majority\n",
+                             healthy, voters);
+    } else if (healthy < voters && (healthy - 1) * 2 <= voters) {
+        buffer_append_format(&cli->out,
+                             "warning: %zu of %zu voters are healthy: no other may fail\n", healthy,
+                             voters);
+    }
+}
+
+static void print_cluster(struct cli *cli, const json_t *cluster)
+{
+    static const char *const names[] = {"NAME",        "ROLE",         "STATE", "LAG",     "HEARD",
+                                        "API ADDRESS", "PEER ADDRESS", "ZONE",  "VERSION", NULL};
+    const json_t *members = json_object_get(cluster, "members");
+    struct table table;
+    size_t i;
+    json_t *member;
+
+    print_line(cli, "cluster", cluster, "cluster_id");
+    print_line(cli, "leader", cluster, "leader");
+    print_line(cli, "term", cluster, "term");
+    print_line(cli, "revision", cluster, "revision");
+    print_line(cli, "asked", cluster, "name");
+    buffer_append_byte(&cli->out, '\n');
+    table_init(&table, names);
+    json_array_foreach(members, i, member)
+    {
+        add_member(&table, cluster, member);
+    }
+    cli_print_table(cli, &table);
+    print_warnings(cli, cluster);
+}
+
+enum cli_exit run_status(struct cli *cli)
+{
+    struct client_request request = {.method = "GET"};
+    struct buffer bytes = BUFFER_EMPTY;
+    json_t *cluster;
+    enum cli_exit code;
+
+    buffer_append_string(&request.path, "/v1/cluster");
+    code = cli_send_for_json(cli, &request, &cluster, &bytes);
+    if (code != CLI_OK) {
+        return code;
+    }
+    if (cli->options->as_json) {
+        cli_print_bytes_of_json(cli, buffer_slice(&bytes));
+    } else {
+        print_cluster(cli, cluster);
+    }
+    if (text_of(cluster, "leader")[0] == '\0') {
+        code = cli_fail(cli, CLI_UNAVAILABLE, "there is no leader");
+    }
+    buffer_close(&bytes);
+    json_decref(cluster);
+    return code;
+}
