@@ -103,6 +103,9 @@ static int check_lines(struct http *http, size_t until)
     http->overhead += until - http->checked;
     http->previous = bytes[until - 1];
     http->checked = until;
+    if (http->stage >= HTTP_STAGE_BODY && http->overhead > LIMIT_CHUNK_OVERHEAD_BYTES) {
+        return fail(http, PROBLEM_HEADERS_TOO_LARGE, "there is too much between the chunks");
+    }
     return 0;
 }
 
@@ -335,10 +338,32 @@ static enum method method_of(uint8_t method)
     }
 }
 
+/* Behind the empty line, of which llhttp took the line feed just now: the second one behind the
+ * last part that it gave to us. */
+static size_t head_end(const struct http *http)
+{
+    const struct http_field *last = &http->fields[http->n_fields == 0 ? 0 : http->n_fields - 1];
+    size_t at = http->target.offset + http->target.size;
+
+    if (http->n_fields > 0) {
+        at = http->in_value ? last->value.offset + last->value.size
+                            : last->name.offset + last->name.size;
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        const uint8_t *feed = memchr(http->bytes + at, '\n', http->given - at);
+
+        at = feed == NULL ? http->given : (size_t)(feed - http->bytes) + 1;
+    }
+    return at;
+}
+
 static int on_headers_complete(llhttp_t *parser)
 {
     struct http *http = parser->data;
 
+    if (check_lines(http, head_end(http)) != 0) {
+        return -1;
+    }
     trim_values(http);
     if (check_request_line(http) != 0 || check_target(http) != 0 || check_names(http) != 0 ||
         check_host_and_upgrade(http) != 0 || check_length(http) != 0) {
@@ -429,9 +454,6 @@ static int check_sizes(struct http *http)
     case HTTP_STAGE_HEAD:
         return check_head_size(http, http->fed);
     case HTTP_STAGE_BODY:
-        return http->overhead <= LIMIT_CHUNK_OVERHEAD_BYTES
-                   ? 0
-                   : fail(http, PROBLEM_HEADERS_TOO_LARGE, "there is too much between the chunks");
     case HTTP_STAGE_DONE:
         return 0;
     }
