@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <llhttp.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -282,33 +281,17 @@ static enum status write_on(struct writer *writer, struct error *error)
                : STATUS_OK;
 }
 
-static enum status resolve(struct writer *writer, struct error *error)
-{
-    const struct endpoints *endpoints = &writer->options->endpoints;
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
-    struct addrinfo *found;
-
-    for (size_t i = 0; i < endpoints->count; i++) {
-        int rv = getaddrinfo(endpoints->list[i].host, endpoints->list[i].port, &hints, &found);
-
-        if (rv != 0) {
-            return error_set(error, STATUS_INVALID, "could not find %s: %s", endpoints->list[i].url,
-                             gai_strerror(rv));
-        }
-        memcpy(&writer->addresses[i], found->ai_addr, found->ai_addrlen);
-        writer->address_sizes[i] = found->ai_addrlen;
-        freeaddrinfo(found);
-    }
-    return STATUS_OK;
-}
-
 enum status bench_failover_run(const struct bench_options *options, struct error *error)
 {
     struct writer writer = {.options = options, .fd = -1};
-    enum status status = resolve(&writer, error);
+    enum status status;
 
-    if (status != STATUS_OK) {
-        return status;
+    for (size_t i = 0; i < options->endpoints.count; i++) {
+        status = endpoint_resolve(&options->endpoints.list[i], &writer.addresses[i],
+                                  &writer.address_sizes[i], error);
+        if (status != STATUS_OK) {
+            return status;
+        }
     }
     writer.settings.on_message_complete = on_answer;
     writer.request = bench_request_keyed_put(options);

@@ -19,7 +19,6 @@
 
 #include <inttypes.h>
 #include <llhttp.h>
-#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +29,7 @@
 #include "daemon/base/check.h"
 #include "daemon/base/memory.h"
 #include "daemon/base/queue.h"
-#include "tools/bench_request.h"
+#include "tools/bench_work.h"
 
 #define CONNECT_WAIT_MS 10000
 #define FILL_STALL_MS   30000
@@ -44,13 +43,6 @@ enum phase { CONNECT, FILL, RUN, DRAIN, STOP };
 enum state { DOWN, CONNECTING, OPEN, PAUSED, BREAKING };
 
 struct load;
-
-/* A request in flight. */
-struct slot {
-    uint64_t since_ns;
-    uint64_t number; /* FILL: which transaction. */
-    enum bench_op op;
-};
 
 struct connection {
     struct load *load;
@@ -67,7 +59,7 @@ struct connection {
     llhttp_t parser;
     uint8_t *out; /* Requests that the kernel did not take yet. */
     size_t out_size;
-    struct slot *slots; /* A ring: answers come in order. */
+    struct bench_slot *slots; /* A ring: answers come in order. */
     size_t first;
     size_t in_flight;
 };
@@ -85,22 +77,14 @@ struct load {
     size_t in_flight;
     struct queue idle; /* Open loop: connections that can take a request. */
     llhttp_settings_t settings;
-    struct bench_request requests[BENCH_N_OPS];
+    struct bench_work work;
     size_t out_capacity;
-    uint64_t random;
-    uint64_t stamp;
     uv_timer_t clock; /* Ends a phase. */
-    uint64_t begin_ns, measure_ns, end_ns;
     /* Open loop. */
     int tick_fd;
     uv_poll_t ticker;
     bool is_armed;
-    uint64_t next_due; /* How many were due and sent. */
-    /* FILL: transactions 0 to fill_items - 1 write items, those behind sessions. */
-    struct bench_request fill[2];
-    uint64_t fill_items, fill_total, fill_next, fill_done, fill_seen;
-    uint64_t *again; /* Those to send again, as a stack. */
-    size_t n_again;
+    uint64_t fill_seen; /* Transactions that were done when it was looked at last. */
     uint8_t input[READ_BYTES];
 };
 
@@ -109,101 +93,30 @@ static void connection_break(struct connection *connection);
 static void start_run(struct load *load);
 static void start_stop(struct load *load);
 
-/* --- What is to be done next
- * ---------------------------------------------------------------------- */
-
-static uint64_t next_random(struct load *load)
-{
-    /* xorshift64*, good enough to spread keys. */
-    load->random ^= load->random >> 12;
-    load->random ^= load->random << 25;
-    load->random ^= load->random >> 27;
-    return load->random * 0x2545f4914f6cdd1dull;
-}
-
-static enum bench_op choose_op(struct load *load)
-{
-    unsigned sum = 0;
-    unsigned dice = (unsigned)((next_random(load) >> 33) % 100);
-
-    for (int op = 0; op < BENCH_N_OPS; op++) {
-        sum += load->options->percent[op];
-        if (dice < sum) {
-            return (enum bench_op)op;
-        }
-    }
-    return BENCH_PUT;
-}
-
-static uint64_t due_ns(const struct load *load, uint64_t nth)
-{
-    return load->begin_ns + (uint64_t)((double)nth * 1e9 / (double)load->options->rate);
-}
-
-static bool has_backlog(const struct load *load)
-{
-    return load->options->rate > 0 && due_ns(load, load->next_due) < load->end_ns;
-}
-
-static bool take_fill(struct load *load, struct slot *slot)
-{
-    if (load->n_again > 0) {
-        slot->number = load->again[--load->n_again];
-        return true;
-    }
-    if (load->fill_next < load->fill_total) {
-        slot->number = load->fill_next++;
-        return true;
-    }
-    return false;
-}
-
-/* The next request that may go out now; false if there is none. */
-static bool take_work(struct load *load, uint64_t now_ns, struct slot *slot)
-{
-    slot->since_ns = now_ns;
-    if (load->phase == FILL) {
-        return take_fill(load, slot);
-    }
-    if (load->phase != RUN && load->phase != DRAIN) {
-        return false;
-    }
-    if (load->options->rate > 0) {
-        slot->since_ns = due_ns(load, load->next_due);
-        if (slot->since_ns > now_ns || slot->since_ns >= load->end_ns) {
-            return false;
-        }
-        load->next_due++;
-    } else if (now_ns >= load->end_ns) {
-        return false;
-    }
-    slot->op = choose_op(load);
-    return true;
-}
-
 /* --- Sending
  * -------------------------------------------------------------------------------------- */
 
-static void append_request(struct connection *connection, const struct slot *slot)
+static void append_request(struct connection *connection, const struct bench_slot *slot)
 {
     struct load *load = connection->load;
-    const struct bench_request *request = &load->requests[slot->op];
-    uint64_t number = 0;
+    size_t last = (connection->first + connection->in_flight) % load->options->pipeline;
 
-    if (load->phase == FILL) {
-        bool is_item = slot->number < load->fill_items;
-
-        request = &load->fill[is_item ? 0 : 1];
-        number = (is_item ? slot->number : slot->number - load->fill_items) * request->n_places;
-    } else {
-        number = next_random(load) % request->most;
-    }
-    bench_request_write(request, number, load->stamp++, connection->out + connection->out_size);
-    connection->out_size += request->bytes.size;
-    connection->slots[(connection->first + connection->in_flight) % load->options->pipeline] =
-        *slot;
+    connection->out_size +=
+        bench_work_write(&load->work, slot, connection->out + connection->out_size);
+    connection->slots[last] = *slot;
     connection->in_flight++;
     load->in_flight++;
+}
+
+static bool is_open_loop(const struct load *load)
+{
+    return load->options->rate > 0 && load->work.mode == BENCH_TIMED;
+}
+
+/* True while requests of the open loop wait for a free connection, or for their time. */
+static bool has_backlog(const struct load *load)
+{
+    return is_open_loop(load) && bench_work_due_ns(&load->work) != UINT64_MAX;
 }
 
 static void on_written(uv_write_t *write, int rv);
@@ -251,14 +164,14 @@ static bool connection_has_room(const struct connection *connection)
 static void arm_ticker(struct load *load, uint64_t now_ns)
 {
     uint64_t wait_ns = TICK_NS;
-    uint64_t next_ns = due_ns(load, load->next_due);
+    uint64_t due_ns = bench_work_due_ns(&load->work);
     struct itimerspec when = {0};
 
-    if (load->is_armed || next_ns >= load->end_ns) {
+    if (load->is_armed || due_ns == UINT64_MAX) {
         return;
     }
-    if (next_ns > now_ns + TICK_NS) {
-        wait_ns = next_ns - now_ns;
+    if (due_ns > now_ns + TICK_NS) {
+        wait_ns = due_ns - now_ns;
     }
     when.it_value.tv_sec = (time_t)(wait_ns / 1000000000u);
     when.it_value.tv_nsec = (long)(wait_ns % 1000000000u);
@@ -271,15 +184,17 @@ static void connection_send(struct connection *connection, size_t most)
 {
     struct load *load = connection->load;
     uint64_t now_ns = uv_hrtime();
-    struct slot slot = {0};
+    struct bench_slot slot;
 
-    for (; most > 0 && connection_has_room(connection) && take_work(load, now_ns, &slot); most--) {
+    for (;
+         most > 0 && connection_has_room(connection) && bench_work_take(&load->work, now_ns, &slot);
+         most--) {
         append_request(connection, &slot);
     }
     if (connection_flush(connection) && connection_has_room(connection) && !connection->is_idle) {
         connection->is_idle = true;
         queue_push(&load->idle, &connection->idle);
-        if (load->options->rate > 0 && load->phase == RUN) {
+        if (is_open_loop(load)) {
             arm_ticker(load, now_ns);
         }
     }
@@ -297,11 +212,10 @@ static void connection_forget_idle(struct connection *connection)
 static void dispatch(struct load *load)
 {
     uint64_t now_ns = uv_hrtime();
-    bool is_open_loop = load->options->rate > 0 && load->phase != FILL;
     struct queue free_now;
     struct link *link;
 
-    if (!is_open_loop) {
+    if (!is_open_loop(load)) {
         queue_init(&free_now);
         queue_append(&free_now, &load->idle);
         while ((link = queue_pop(&free_now)) != NULL) {
@@ -312,8 +226,7 @@ static void dispatch(struct load *load)
         }
         return;
     }
-    while (due_ns(load, load->next_due) <= now_ns && has_backlog(load) &&
-           (link = queue_pop(&load->idle)) != NULL) {
+    while (bench_work_due_ns(&load->work) <= now_ns && (link = queue_pop(&load->idle)) != NULL) {
         struct connection *connection = CONTAINER_OF(link, struct connection, idle);
 
         connection->is_idle = false;
@@ -360,13 +273,13 @@ static void maybe_drained(struct load *load)
 static void on_drain_over(uv_timer_t *timer)
 {
     struct load *load = timer->data;
-    uint64_t unsent = 0;
+    struct bench_slot unsent;
 
     while (has_backlog(load)) {
-        load->next_due++;
-        unsent++;
+        (void)bench_work_take(&load->work, UINT64_MAX, &unsent); /* It is due: has_backlog(). */
+        load->result->unanswered++;
     }
-    load->result->unanswered += load->in_flight + unsent;
+    load->result->unanswered += load->in_flight;
     start_stop(load);
 }
 
@@ -388,9 +301,7 @@ static void start_run(struct load *load)
         return;
     }
     load->phase = RUN;
-    load->begin_ns = uv_hrtime();
-    load->measure_ns = load->begin_ns + options->warmup_ms * 1000000;
-    load->end_ns = load->measure_ns + options->duration_ms * 1000000;
+    bench_work_start_timed(&load->work, uv_hrtime());
     uv_update_time(&load->loop);
     CHECK(uv_timer_start(&load->clock, on_run_over, options->warmup_ms + options->duration_ms, 0) ==
           0);
@@ -401,29 +312,27 @@ static void on_fill_checked(uv_timer_t *timer)
 {
     struct load *load = timer->data;
 
-    if (load->fill_done == load->fill_seen) {
+    if (load->work.fill_done == load->fill_seen) {
         fail(load, STATUS_TIMEOUT, "filling does not get on: is there a leader?");
         return;
     }
-    load->fill_seen = load->fill_done;
+    load->fill_seen = load->work.fill_done;
 }
 
 static void fill_one_done(struct load *load)
 {
-    load->fill_done++;
-    if (load->fill_done < load->fill_total) {
+    if (!bench_work_done(&load->work)) {
         return;
     }
-    load->result->fill_ms = (uv_hrtime() - load->begin_ns) / 1000000;
-    load->result->filled = (load->options->percent[BENCH_APPEND] < 100 ? load->options->keys : 0) +
-                           (load->options->percent[BENCH_APPEND] > 0 ? load->options->sessions : 0);
+    load->result->fill_ms = (uv_hrtime() - load->work.begin_ns) / 1000000;
+    load->result->filled = bench_work_fill_records(&load->work);
     start_run(load);
 }
 
 static void start_fill(struct load *load)
 {
     load->phase = FILL;
-    load->begin_ns = uv_hrtime();
+    bench_work_start_fill(&load->work, uv_hrtime());
     CHECK(uv_timer_start(&load->clock, on_fill_checked, FILL_STALL_MS, FILL_STALL_MS) == 0);
     dispatch(load);
 }
@@ -501,7 +410,7 @@ static void connection_break(struct connection *connection)
     }
     for (; connection->in_flight > 0; connection->in_flight--) {
         if (load->phase == FILL) {
-            load->again[load->n_again++] = connection->slots[connection->first].number;
+            bench_work_again(&load->work, &connection->slots[connection->first]);
         } else {
             load->result->lost++;
         }
@@ -537,7 +446,7 @@ static void on_written(uv_write_t *write, int rv)
 }
 
 /* Count the answer to @slot. False if the connection should pause. */
-static bool count_answer(struct load *load, const struct slot *slot, unsigned status)
+static bool count_answer(struct load *load, const struct bench_slot *slot, unsigned status)
 {
     struct bench_result *result = load->result;
     uint64_t now_ns = uv_hrtime();
@@ -548,11 +457,11 @@ static bool count_answer(struct load *load, const struct slot *slot, unsigned st
         result->errors[status < BENCH_MAX_STATUS ? status : 0]++;
         return false;
     }
-    if (slot->since_ns >= load->measure_ns && slot->since_ns < load->end_ns) {
+    if (slot->since_ns >= load->work.measure_ns && slot->since_ns < load->work.end_ns) {
         histogram_record(&result->latency_ns[slot->op], now_ns - slot->since_ns);
         result->misses += is_miss ? 1 : 0;
     }
-    if (now_ns >= load->measure_ns && now_ns < load->end_ns) {
+    if (now_ns >= load->work.measure_ns && now_ns < load->work.end_ns) {
         result->completed++;
     }
     return true;
@@ -563,7 +472,7 @@ static int on_answer(llhttp_t *parser)
     struct connection *connection = parser->data;
     struct load *load = connection->load;
     unsigned status = (unsigned)parser->status_code;
-    struct slot slot;
+    struct bench_slot slot;
     bool is_good;
 
     if (connection->in_flight == 0) {
@@ -579,7 +488,7 @@ static int on_answer(llhttp_t *parser)
             fill_one_done(load);
         } else {
             load->result->errors[status < BENCH_MAX_STATUS ? status : 0]++;
-            load->again[load->n_again++] = slot.number;
+            bench_work_again(&load->work, &slot);
         }
     } else {
         is_good = count_answer(load, &slot, status);
@@ -622,7 +531,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     if (load->phase == STOP) {
         return; /* The last transaction of FILL may have ended the run. */
     }
-    if (load->options->rate > 0 && load->phase != FILL) {
+    if (is_open_loop(load)) {
         connection_send(connection, has_backlog(load) ? load->options->pipeline : 0);
         dispatch(load);
     } else {
@@ -679,62 +588,11 @@ static void connection_connect(struct connection *connection)
 /* --- The run
  * -------------------------------------------------------------------------------------- */
 
-static enum status resolve(struct load *load)
-{
-    const struct endpoints *endpoints = &load->options->endpoints;
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
-    struct addrinfo *found;
-
-    for (size_t i = 0; i < endpoints->count; i++) {
-        int rv = getaddrinfo(endpoints->list[i].host, endpoints->list[i].port, &hints, &found);
-
-        if (rv != 0) {
-            return error_set(load->error, STATUS_INVALID, "could not find %s: %s",
-                             endpoints->list[i].url, gai_strerror(rv));
-        }
-        memcpy(&load->addresses[i], found->ai_addr, found->ai_addrlen);
-        freeaddrinfo(found);
-    }
-    return STATUS_OK;
-}
-
-static uint64_t batches(uint64_t n, const struct bench_request *request)
-{
-    return (n + request->n_places - 1) / request->n_places;
-}
-
-static void make_requests(struct load *load)
-{
-    const struct bench_options *options = load->options;
-    size_t largest = 0;
-
-    for (int op = 0; op < BENCH_N_OPS; op++) {
-        load->requests[op] = bench_request_of(options, (enum bench_op)op);
-        if (load->requests[op].bytes.size > largest && options->percent[op] > 0) {
-            largest = load->requests[op].bytes.size;
-        }
-    }
-    load->fill[0] = bench_request_fill(options, BENCH_PUT);
-    load->fill[1] = bench_request_fill(options, BENCH_APPEND);
-    if (options->percent[BENCH_APPEND] < 100) {
-        load->fill_items = batches(options->keys, &load->fill[0]);
-    }
-    load->fill_total = load->fill_items;
-    if (options->percent[BENCH_APPEND] > 0) {
-        load->fill_total += batches(options->sessions, &load->fill[1]);
-    }
-    for (size_t i = 0; i < 2 && options->fill; i++) {
-        largest = load->fill[i].bytes.size > largest ? load->fill[i].bytes.size : largest;
-    }
-    load->out_capacity = largest * options->pipeline;
-}
-
 static void open_connections(struct load *load)
 {
     const struct bench_options *options = load->options;
 
     load->connections = memory_new_zeroed(options->connections, sizeof *load->connections);
-    load->again = memory_new_zeroed(options->connections * options->pipeline, sizeof(uint64_t));
     for (size_t i = 0; i < options->connections; i++) {
         struct connection *connection = &load->connections[i];
 
@@ -767,13 +625,8 @@ static void release(struct load *load)
         free(load->connections[i].out);
         free(load->connections[i].slots);
     }
-    for (int op = 0; op < BENCH_N_OPS; op++) {
-        bench_request_close(&load->requests[op]);
-    }
-    bench_request_close(&load->fill[0]);
-    bench_request_close(&load->fill[1]);
+    bench_work_close(&load->work);
     free(load->connections);
-    free(load->again);
     (void)close(load->tick_fd); /* Nothing was written to it. */
 }
 
@@ -787,16 +640,19 @@ enum status bench_load_run(const struct bench_options *options, struct bench_res
     load->options = options;
     load->result = result;
     load->error = error;
-    load->random = uv_hrtime() | 1;
-    load->stamp = load->random;
     load->settings.on_message_complete = on_answer;
     queue_init(&load->idle);
-    status = resolve(load);
-    if (status != STATUS_OK) {
-        goto out;
+    for (size_t i = 0; i < options->endpoints.count; i++) {
+        socklen_t size;
+
+        status = endpoint_resolve(&options->endpoints.list[i], &load->addresses[i], &size, error);
+        if (status != STATUS_OK) {
+            goto out;
+        }
     }
     CHECK(uv_loop_init(&load->loop) == 0);
-    make_requests(load);
+    bench_work_init(&load->work, options, uv_hrtime() | 1);
+    load->out_capacity = load->work.largest * options->pipeline;
     start_clocks(load);
     open_connections(load);
     (void)uv_run(&load->loop, UV_RUN_DEFAULT); /* Ends when all handles are closed. */

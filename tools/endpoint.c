@@ -1,6 +1,7 @@
 #include "tools/endpoint.h"
 
 #include <ctype.h>
+#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -156,6 +157,23 @@ enum status endpoints_add(struct endpoints *endpoints, const char *text, struct 
         }
         text += size + 1;
     }
+}
+
+enum status endpoint_resolve(const struct endpoint *endpoint, struct sockaddr_storage *address,
+                             socklen_t *size, struct error *error)
+{
+    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+    struct addrinfo *found;
+    int rv = getaddrinfo(endpoint->host, endpoint->port, &hints, &found);
+
+    if (rv != 0) {
+        return error_set(error, STATUS_INVALID, "could not find %s: %s", endpoint->url,
+                         gai_strerror(rv));
+    }
+    memcpy(address, found->ai_addr, found->ai_addrlen);
+    *size = found->ai_addrlen;
+    freeaddrinfo(found);
+    return STATUS_OK;
 }
 
 void endpoints_close(struct endpoints *endpoints)

@@ -5,6 +5,7 @@
 #define HOLDFAST_TOOLS_ENDPOINT_H
 
 #include <stddef.h>
+#include <sys/socket.h>
 
 #include "daemon/base/error.h"
 
@@ -28,6 +29,11 @@ struct endpoints {
  * out. STATUS_INVALID with the reason; those before the wrong one were added. */
 MUST_USE enum status endpoints_add(struct endpoints *endpoints, const char *text,
                                    struct error *error);
+
+/* Find the first address of @endpoint. Blocks while a name is looked up. STATUS_INVALID. */
+MUST_USE enum status endpoint_resolve(const struct endpoint *endpoint,
+                                      struct sockaddr_storage *address, socklen_t *size,
+                                      struct error *error);
 
 void endpoints_close(struct endpoints *endpoints);
 
