@@ -87,11 +87,13 @@ static bool namespace_is_missing(struct request *request)
     return status == STATUS_NOT_FOUND;
 }
 
-/* PUT of a namespace makes it, so that its absence is no reason. */
-static bool concerns_inside_of_namespace(const struct request *request)
+/* "HTTP and size" come before the namespace, and PUT of a namespace makes it. */
+static bool is_after_namespace(const struct input *input)
 {
-    return request->n_captures > 0 || request->method == METHOD_GET ||
-           request->method == METHOD_HEAD || request->method == METHOD_POST;
+    const struct request *request = input->request;
+
+    return input->refusal.problem != PROBLEM_UNSUPPORTED_MEDIA_TYPE &&
+           !(request->method == METHOD_PUT && request->n_captures == 0);
 }
 
 void input_answer_refusal(struct input *input)
@@ -99,7 +101,7 @@ void input_answer_refusal(struct input *input)
     struct request *request = input->request;
     struct response response = {0};
 
-    if (concerns_inside_of_namespace(request) && namespace_is_missing(request)) {
+    if (is_after_namespace(input) && namespace_is_missing(request)) {
         request_fail(request, PROBLEM_NAMESPACE_NOT_FOUND, "there is no namespace %.*s",
                      (int)request->ns.size, (const char *)request->ns.data);
         return;

@@ -1,18 +1,30 @@
-/* Linearizable reads of one api thread: one round for all that are asked for in a turn of its loop.
+/* Reads: from the arrival of a GET to the moment at which the state may be looked at.
  *
- * Only the thread that owns it uses it. */
+ * The linearizable reads of one loop turn share one ReadIndex ticket, one wait until that index is
+ * visible here, and one view. Stale reads look at once; those with min_revision wait for it. One
+ * reads per api thread. */
 #ifndef HOLDFAST_API_READS_H
 #define HOLDFAST_API_READS_H
 
-struct api_thread;
+#include "api/request.h"
+#include "storage/view.h"
+
 struct reads;
+struct api_thread;
 
 struct reads *reads_new(struct api_thread *thread);
 
-/* At the end of each turn of the loop, and before it waits: ask for what the turn collected. */
+/* Send off what this loop turn collected. At the end of every turn, before and after polling. */
 void reads_flush(struct reads *reads);
 
-/* On the loop's thread; nothing may be outstanding. */
+/* Nothing may be outstanding. The memory is released from the loop, later. */
 void reads_free(struct reads *reads);
+
+/* Answers the request out of @view, which is open during the call only. */
+typedef void (*reads_serve_cb)(struct request *request, struct view *view);
+
+/* Wait as the request's consistency and min_revision demand, then call @serve, once; or answer 503.
+ * A bad value of those parameters answers 400. @serve may run before this returns. */
+void reads_start(struct request *request, reads_serve_cb serve);
 
 #endif
