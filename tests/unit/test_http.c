@@ -333,13 +333,18 @@ static void headers_are_found_in_any_case_and_trimmed(void **state)
 
     (void)state;
     http_init(&http);
-    assert_int_equal(
-        feed_string(&http, GET1 HOST "IF-match: \t \"1\" \t\r\nEmpty:\r\n\r\n", 1, &message),
-        HTTP_DONE);
+    assert_int_equal(feed_string(&http,
+                                 GET1 HOST
+                                 "Empty:\r\nIF-match: \t \"1\" \t\r\nBlank: \t\r\nLast: 1\r\n\r\n",
+                                 1, &message),
+                     HTTP_DONE);
 
     assert_true(http_header(&http, message.data, "if-match", &value));
     assert_true(slice_equals_string(value, "\"1\""));
+    assert_int_equal(http.n_fields, 5);
     assert_true(http_header(&http, message.data, "empty", &value));
+    assert_int_equal(value.size, 0);
+    assert_true(http_header(&http, message.data, "blank", &value));
     assert_int_equal(value.size, 0);
     assert_false(http_header(&http, message.data, "if-matc", &value));
     assert_false(http_header(&http, message.data, "if-match-", &value));
