@@ -241,14 +241,14 @@ static bool commit_is_due(const struct applier *applier)
            clock_ns() - applier->uncommitted_since_ns >= COMMIT_DELAY_NS;
 }
 
-/* Wait until there is work, a commit is due, or the end. The mutex is held. */
+/* Wait until there is work, a commit should be made, or the end. The mutex is held. */
 static void wait_for_work(struct applier *applier)
 {
-    while (queue_is_empty(&applier->work) && !applier->closing) {
-        uint64_t due_ns = applier->uncommitted_since_ns + COMMIT_DELAY_NS;
-        struct timespec until = {.tv_sec = (time_t)(due_ns / 1000000000u),
-                                 .tv_nsec = (long)(due_ns % 1000000000u)};
+    uint64_t idle_until_ns = clock_ns() + APPLIER_IDLE_MS * 1000000ull;
+    struct timespec until = {.tv_sec = (time_t)(idle_until_ns / 1000000000u),
+                             .tv_nsec = (long)(idle_until_ns % 1000000000u)};
 
+    while (queue_is_empty(&applier->work) && !applier->closing) {
         if (applier->uncommitted_since_ns == 0 || applier->failed) {
             CHECK(pthread_cond_wait(&applier->wake, &applier->mutex) == 0);
             continue;
@@ -266,12 +266,14 @@ static void *run(void *data)
     struct queue taken;
     struct link *link;
     bool closing;
+    bool idle;
     bool awaited;
 
     queue_init(&taken);
     do {
         lock(applier);
         wait_for_work(applier);
+        idle = queue_is_empty(&applier->work);
         queue_append(&taken, &applier->work);
         closing = applier->closing;
         unlock(applier);
@@ -286,7 +288,7 @@ static void *run(void *data)
         lock(applier);
         awaited = is_awaited(applier);
         unlock(applier);
-        if (awaited || closing || commit_is_due(applier)) {
+        if (idle || awaited || closing || commit_is_due(applier)) {
             commit(applier);
         }
     } while (!closing);
