@@ -346,8 +346,9 @@ static size_t head_end(const struct http *http)
     size_t at = http->target.offset + http->target.size;
 
     if (http->n_fields > 0) {
-        at = http->in_value ? last->value.offset + last->value.size
-                            : last->name.offset + last->name.size;
+        /* llhttp gives an empty value's place only after it saw the next line. */
+        at = last->value.size > 0 ? last->value.offset + last->value.size
+                                  : last->name.offset + last->name.size;
     }
     for (unsigned i = 0; i < 2; i++) {
         const uint8_t *feed = memchr(http->bytes + at, '\n', http->given - at);

@@ -307,6 +307,7 @@ static void a_message_ends_where_the_next_begins(void **state)
         POST1 "Content-Length: 2\r\n\r\nab",
         CHUNKED "2\r\nab\r\n0\r\n\r\n",
         GET1 HOST "Connection: close\r\n\r\n",
+        GET1 "Host: \r\n\r\n",
     };
     struct buffer bytes = BUFFER_EMPTY;
     struct http http;
@@ -316,7 +317,7 @@ static void a_message_ends_where_the_next_begins(void **state)
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         size_t size;
 
-        repeat(&bytes, texts[i], GET1, 2, "");
+        repeat(&bytes, texts[i], "GET / HTTP/1.1\n", 2, ""); /* Not looked at yet. */
         size = bytes.size;
         http_next(&http);
         assert_int_equal(http_parse(&http, bytes.data, &size), HTTP_DONE);

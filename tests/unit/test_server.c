@@ -235,7 +235,9 @@ static bool read_more(int fd, struct answers *answers)
 /* Is there another whole answer? Its length is the one of its Content-Length, or none. */
 static bool take(struct answers *answers, bool to_head)
 {
-    struct slice rest = slice_from(buffer_slice(&answers->bytes), answers->at);
+    struct slice rest =
+        slice_of(answers->bytes.data == NULL ? NULL : answers->bytes.data + answers->at,
+                 answers->bytes.size - answers->at);
     const uint8_t *end = rest.size == 0 ? NULL : memmem(rest.data, rest.size, "\r\n\r\n", 4);
     const uint8_t *length;
     size_t head_size;
