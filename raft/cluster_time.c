@@ -50,6 +50,11 @@ void cluster_time_hear_walls(struct cluster_time *time, uint64_t *walls_ms, size
     time->has_offset = true;
 }
 
+bool cluster_time_is_running(const struct cluster_time *time)
+{
+    return time->is_running;
+}
+
 /* How far the clock goes while @passed_ms pass, to come closer to @target_ms. */
 static uint64_t slewed(struct cluster_time *time, uint64_t passed_ms, uint64_t target_ms)
 {

@@ -39,6 +39,9 @@ void cluster_time_executed(struct cluster_time *time, uint64_t stamp_ms, bool is
 void cluster_time_hear_walls(struct cluster_time *time, uint64_t *walls_ms, size_t n,
                              uint64_t now_ms);
 
+/* Does this node know the time of the running cluster? If not, it goes by wall clocks. */
+bool cluster_time_is_running(const struct cluster_time *time);
+
 /* The cluster's time now, for stamping. Never less than any before. */
 uint64_t cluster_time_now(struct cluster_time *time, uint64_t now_ms);
 

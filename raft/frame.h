@@ -103,7 +103,7 @@ struct frame_status {
     uint64_t last_index;
     uint64_t applied_index;
     bool storage_full; /* From the leader: some voter is short of disk. */
-    uint64_t time_ms;  /* From the leader: the cluster's time; elsewhere 0. */
+    uint64_t time_ms;  /* The cluster's time as the sender knows it; 0: it does not. */
 };
 
 struct frame {

@@ -1,0 +1,613 @@
+#include "raft/agreement.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "daemon/base/check.h"
+#include "daemon/base/memory.h"
+#include "raft/agreement_private.h"
+#include "storage/command.h"
+#include "storage/entry.h"
+
+/* Bundles that a follower has at the leader before it lets more commands gather. */
+#define BUNDLES_IN_FLIGHT 8u
+/* Pause after the leader refused a bundle. */
+#define HOLD_MS 5u
+/* A bundle without an outcome for so long is sent again, in case its frame was lost. */
+#define REPEAT_MS 1000u
+
+/* --- What is executed --- */
+
+static struct applied *new_work(enum applied_kind kind, uint64_t index, uint64_t term)
+{
+    struct applied *work = memory_new_zeroed(1, sizeof *work);
+
+    work->kind = kind;
+    work->index = index;
+    work->term = term;
+    return work;
+}
+
+static void execute(struct agreement *agreement, struct applied *work)
+{
+    struct seam_view view;
+
+    seam_view(agreement->seam, &view);
+    /* What is stored beyond the committed index may still be cut off. */
+    work->stored = view.stored_index < work->index ? view.stored_index : work->index;
+    agreement->options.execute(agreement->options.data, work);
+}
+
+/* Find this node's bundles in an entry, whose clients wait for what its execution gives. */
+static struct committed_bundles *find_own(struct agreement *agreement, const struct entry *entry,
+                                          uint64_t index)
+{
+    struct committed_bundles *found = memory_new_zeroed(1, sizeof *found);
+    struct slice walk = entry->bundles;
+    struct bundle bundle;
+    uint32_t i = 0;
+
+    found->n_bundles = entry->n_bundles;
+    found->own = memory_new_zeroed(entry->n_bundles, sizeof *found->own);
+    while (entry_next_bundle(&walk, &bundle)) {
+        if (bundle.origin == agreement->options.self) {
+            found->own[i] = batch_take(&agreement->batch, bundle.boot, bundle.sequence);
+            if (found->own[i] != NULL && bundle.sequence == agreement->maintain_sequence) {
+                agreement->maintain_index = index;
+            }
+        }
+        i++;
+    }
+    return found;
+}
+
+static void on_commit(void *data, uint64_t index, uint64_t term, struct slice bytes)
+{
+    struct agreement *agreement = data;
+    struct applied *work = new_work(APPLIED_ENTRY, index, term);
+    struct entry entry = {.n_bundles = 0};
+
+    /* An entry that cannot be read is passed on as it is: whoever executes it says so and stops. */
+    if (entry_decode(bytes, &entry, NULL) != STATUS_OK) {
+        entry = (struct entry){.n_bundles = 0};
+    } else {
+        cluster_time_executed(&agreement->time, entry.time_ms, term == seam_term(agreement->seam),
+                              agreement->now_ms);
+    }
+    work->data = find_own(agreement, &entry, index);
+    buffer_append_slice(&work->entry, bytes);
+    batch_settle(&agreement->batch, term);
+    execute(agreement, work);
+}
+
+static void on_skip(void *data, uint64_t index, uint64_t term)
+{
+    struct agreement *agreement = data;
+
+    batch_settle(&agreement->batch, term);
+    execute(agreement, new_work(APPLIED_SKIP, index, term));
+}
+
+static void on_need_durable(void *data, uint64_t index)
+{
+    execute(data, new_work(APPLIED_DURABLE, index, 0));
+}
+
+static void on_needs_state(void *data, uint64_t index)
+{
+    (void)data; /* The view says so from now on. */
+    log_error("raft",
+              "this node is further behind than the leader's log reaches and waits index=%" PRIu64
+              ": remove its data directory and join again as a new member",
+              index);
+}
+
+static void on_fatal(void *data, const struct error *error)
+{
+    agreement_exit(data, error->status == STATUS_IO ? NODE_EXIT_RESTART : NODE_EXIT_DAMAGED, error);
+}
+
+void agreement_executed(struct agreement *agreement, struct applied *work, uint64_t now_ms)
+{
+    struct committed_bundles *bundles = work->data;
+
+    agreement->now_ms = now_ms;
+    if (work->kind == APPLIED_DURABLE) {
+        seam_durable(agreement->seam, work->index);
+    } else if (work->index > agreement->executed_index) {
+        agreement->executed_index = work->index;
+        proposer_executed(&agreement->proposer, work->index);
+    }
+    for (uint32_t i = 0; bundles != NULL && i < bundles->n_bundles; i++) {
+        struct pending_bundle *own = bundles->own[i];
+
+        for (uint32_t j = 0; own != NULL && j < own->n_submissions; j++) {
+            if (own->submissions[j] != NULL) { /* The executor gave no result for it. */
+                own->submissions[j]->status = STATUS_UNCERTAIN;
+                agreement->options.answer(agreement->options.data, own->submissions[j]);
+            }
+        }
+        batch_release(own);
+    }
+    if (bundles != NULL) {
+        free(bundles->own);
+        free(bundles);
+    }
+    buffer_close(&work->entry);
+    free(work);
+}
+
+/* --- Sending commands to the leader --- */
+
+static void dissolve_refused(struct agreement *agreement, struct pending_bundle *bundle,
+                             enum refusal refusal)
+{
+    if (refusal == REFUSAL_INVALID) {
+        log_error("raft", "the leader calls commands of this node invalid bundle=%" PRIu64,
+                  bundle->sequence);
+        bundle = batch_take(&agreement->batch, agreement->options.boot, bundle->sequence);
+        for (uint32_t i = 0; i < bundle->n_submissions; i++) {
+            bundle->submissions[i]->status = STATUS_BUSY;
+            agreement->options.answer(agreement->options.data, bundle->submissions[i]);
+        }
+        batch_release(bundle);
+        return;
+    }
+    batch_dissolve(&agreement->batch, bundle);
+    agreement->hold_ms = agreement->now_ms + HOLD_MS;
+}
+
+/* Give a bundle to the leader of the current term. False if it did not leave this node. */
+static bool send_bundle(struct agreement *agreement, struct pending_bundle *bundle)
+{
+    struct frame frame = {.type = FRAME_FORWARD};
+    enum refusal refusal;
+
+    if (agreement->view.state == SEAM_LEADER) {
+        bundle->term = agreement->view.term;
+        if (!proposer_accept(&agreement->proposer, agreement->options.self,
+                             buffer_slice(&bundle->encoded), &refusal)) {
+            dissolve_refused(agreement, bundle, refusal);
+            return false;
+        }
+        return true;
+    }
+    frame.forward.term = agreement->view.term;
+    frame.forward.bundle = buffer_slice(&bundle->encoded);
+    if (!agreement->options.send(agreement->options.data, agreement->view.leader_id, &frame)) {
+        return false;
+    }
+    bundle->was_repeated = bundle->term != 0;
+    bundle->term = agreement->view.term;
+    agreement->n_forwarded++;
+    return true;
+}
+
+static bool can_reach_leader(struct agreement *agreement)
+{
+    struct agreement_peer *peer;
+
+    if (agreement->view.state == SEAM_LEADER) {
+        return true;
+    }
+    peer = agreement_peer(agreement, agreement->view.leader_id);
+    return peer != NULL && peer->is_up;
+}
+
+static bool may_send_more(const struct agreement *agreement)
+{
+    if (agreement->view.state == SEAM_LEADER) {
+        /* What cannot be proposed now gathers into fewer, larger bundles. */
+        return proposer_has_room(&agreement->proposer) &&
+               agreement->proposer.bytes < LIMIT_ENTRY_BYTES;
+    }
+    return agreement->batch.n_bundles < BUNDLES_IN_FLIGHT;
+}
+
+static void send_bundles(struct agreement *agreement)
+{
+    struct batch *batch = &agreement->batch;
+    struct pending_bundle *bundle;
+
+    if (!can_reach_leader(agreement) || agreement->now_ms < agreement->hold_ms ||
+        batch_is_unsettled(batch, agreement->view.term)) {
+        return;
+    }
+    for (bundle = batch_find(batch, 0); bundle != NULL; bundle = batch_after(batch, bundle)) {
+        if (bundle->term == 0 && !send_bundle(agreement, bundle)) {
+            return;
+        }
+    }
+    while (may_send_more(agreement) && (bundle = batch_next(batch)) != NULL) {
+        if (!send_bundle(agreement, bundle)) {
+            return;
+        }
+    }
+}
+
+/* Send again what this term's leader may not have got; it drops what it has. */
+static void repeat_bundles(struct agreement *agreement)
+{
+    struct pending_bundle *bundle = batch_find(&agreement->batch, 0);
+
+    agreement->repeated_ms = agreement->now_ms;
+    if (agreement->view.state == SEAM_LEADER || !can_reach_leader(agreement)) {
+        return;
+    }
+    for (; bundle != NULL; bundle = batch_after(&agreement->batch, bundle)) {
+        if (bundle->term == agreement->view.term && !send_bundle(agreement, bundle)) {
+            return;
+        }
+    }
+}
+
+static void on_refused(struct agreement *agreement, const struct frame_forward_refused *refused)
+{
+    struct pending_bundle *bundle;
+    bool is_certain;
+
+    if (refused->boot != agreement->options.boot) {
+        return;
+    }
+    bundle = batch_find(&agreement->batch, refused->sequence);
+    if (bundle == NULL || bundle->sequence != refused->sequence || bundle->term != refused->term) {
+        return;
+    }
+    /* One that leads the term knows what it took in it. One that does not (any more) only speaks
+     * of this copy; another may be in its log. */
+    is_certain = refused->refusal == REFUSAL_BUSY || refused->refusal == REFUSAL_INVALID;
+    if (is_certain || !bundle->was_repeated) {
+        dissolve_refused(agreement, bundle, refused->refusal);
+    }
+}
+
+/* --- Leading --- */
+
+static void on_forward(struct agreement *agreement, uint64_t peer,
+                       const struct frame_forward *forward)
+{
+    struct frame frame = {.type = FRAME_FORWARD_REFUSED};
+    struct frame_forward_refused *refused = &frame.forward_refused;
+    struct bundle bundle;
+
+    agreement_observe(agreement);
+    refused->term = forward->term;
+    if (agreement->view.state != SEAM_LEADER) {
+        refused->refusal = REFUSAL_NOT_LEADER;
+    } else if (forward->term != agreement->view.term) {
+        refused->refusal = REFUSAL_TERM;
+    } else if (proposer_accept(&agreement->proposer, peer, forward->bundle, &refused->refusal)) {
+        return;
+    }
+    if (bundle_decode(forward->bundle, &bundle) != STATUS_OK) {
+        if (log_limit_allows(&agreement->refused_log, agreement->now_ms)) {
+            log_warn("raft", "a peer sent something that is no bundle peer=%016" PRIx64, peer);
+        }
+        return;
+    }
+    refused->boot = bundle.boot;
+    refused->sequence = bundle.sequence;
+    /* If it is lost, the bundle is sent again and refused again. */
+    (void)agreement->options.send(agreement->options.data, peer, &frame);
+}
+
+/* Things are due: have them expired or purged, one bounded step at a time. */
+static void maintain(struct agreement *agreement)
+{
+    struct operation operation = {.kind = OPERATION_MAINTAIN};
+    struct command command = {.n_operations = 1, .operations = &operation};
+    struct buffer encoded = BUFFER_EMPTY;
+    struct pending_bundle *bundle;
+
+    if (!agreement->proposer.has_begun || agreement->is_closing ||
+        agreement->executed_index < agreement->maintain_index ||
+        agreement->executed_index < agreement->view.barrier_index ||
+        agreement->options.executor_next_due_ms(agreement->options.data) >
+            cluster_time_now(&agreement->time, agreement->now_ms)) {
+        return;
+    }
+    bundle = batch_find(&agreement->batch, agreement->maintain_sequence);
+    if (agreement->maintain_sequence != 0 && bundle != NULL &&
+        bundle->sequence == agreement->maintain_sequence) {
+        return; /* Under way. */
+    }
+    operation.maintain.max_records = LIMIT_MAINTENANCE_RECORDS;
+    command_encode(&command, &encoded);
+    bundle = batch_own(&agreement->batch, buffer_slice(&encoded));
+    buffer_close(&encoded);
+    agreement->maintain_sequence = bundle->sequence;
+    agreement->maintain_index = 0;
+    (void)send_bundle(agreement, bundle); /* If it is refused, it is made anew later. */
+}
+
+static bool propose_one(struct agreement *agreement)
+{
+    struct proposer *proposer = &agreement->proposer;
+    struct buffer entry = BUFFER_EMPTY;
+    enum status status;
+    uint64_t index;
+    unsigned flags = 0;
+
+    if (agreement->storage_full) {
+        flags |= ENTRY_FLAG_STORAGE_FULL;
+    }
+    if (!proposer->has_begun) {
+        flags |= ENTRY_FLAG_NEW_LEADER;
+    }
+    proposer_make(proposer, (uint16_t)flags, cluster_time_now(&agreement->time, agreement->now_ms),
+                  &entry);
+    status = seam_propose(agreement->seam, buffer_slice(&entry), &index);
+    buffer_close(&entry);
+    if (status != STATUS_OK) {
+        return false; /* It stays, for the next turn or, with another leader, for nothing. */
+    }
+    proposer_proposed(proposer, index);
+    return true;
+}
+
+/* A new leader proposes something at once, be it nothing: libraft commits a barrier only if there
+ * is something to commit, but the fate of what earlier leaders got is open until an entry of this
+ * term is committed. */
+static void propose(struct agreement *agreement)
+{
+    struct proposer *proposer = &agreement->proposer;
+
+    if (agreement->view.state != SEAM_LEADER || !agreement_knows_time(agreement)) {
+        return;
+    }
+    while (proposer_has_room(proposer) && (proposer->bytes > 0 || !proposer->has_begun)) {
+        if (!propose_one(agreement)) {
+            return;
+        }
+    }
+}
+
+/* --- Reads --- */
+
+static void flush_reads(struct agreement *agreement)
+{
+    const struct seam_view *seam = &agreement->view;
+    struct read_index_view view = {
+        .is_leader = seam->state == SEAM_LEADER,
+        .is_ready = seam->state == SEAM_LEADER && seam->commit_index >= seam->barrier_index,
+        .term = seam->term,
+        .commit_index = seam->commit_index,
+        .leader_id = seam->leader_id,
+    };
+
+    if (agreement->own_role == NODE_ROLE_VOTER) {
+        view.voters[view.n_voters++] = agreement->options.self;
+    }
+    for (unsigned i = 0; i < agreement->n_peers; i++) {
+        if (agreement->peers[i].role == NODE_ROLE_VOTER) {
+            view.voters[view.n_voters++] = agreement->peers[i].id;
+        }
+    }
+    read_index_flush(&agreement->reads, &view, agreement->now_ms);
+}
+
+static void on_probe(struct agreement *agreement, uint64_t peer, const struct frame_read *read)
+{
+    struct frame frame = {.type = FRAME_READ_TERM};
+
+    if (agreement->view.needs_state) {
+        return; /* It counts for nothing. */
+    }
+    frame.read.round = read->round;
+    frame.read.term = seam_term(agreement->seam);
+    /* If it is lost, the leader gives the round up. */
+    (void)agreement->options.send(agreement->options.data, peer, &frame);
+}
+
+/* --- Events --- */
+
+void agreement_submit(struct agreement *agreement, struct submission *submission, uint64_t now_ms)
+{
+    struct batch *batch = &agreement->batch;
+
+    submission->submitted_ms = now_ms;
+    if (agreement->is_closing) {
+        submission->status = STATUS_CLOSED;
+    } else if (batch->n_waiting + batch->n_sent >= LIMIT_PENDING_COMMANDS ||
+               batch->bytes + submission->command.size > LIMIT_PENDING_BYTES) {
+        submission->status = STATUS_BUSY;
+    } else {
+        batch_add(batch, submission);
+        return;
+    }
+    agreement->options.answer(agreement->options.data, submission);
+}
+
+void agreement_read(struct agreement *agreement, struct read_ticket *ticket, uint64_t now_ms)
+{
+    ticket->submitted_ms = now_ms;
+    if (agreement->is_closing) {
+        ticket->status = STATUS_CLOSED;
+    } else if (agreement->reads.n_waiting >= LIMIT_PENDING_READS) {
+        ticket->status = STATUS_BUSY;
+    } else {
+        read_index_add(&agreement->reads, ticket);
+        return;
+    }
+    agreement->options.answer_read(agreement->options.data, ticket);
+}
+
+void agreement_frame(struct agreement *agreement, uint64_t peer_id, const struct frame *frame,
+                     uint64_t now_ms)
+{
+    struct agreement_peer *peer = agreement_peer(agreement, peer_id);
+
+    agreement->now_ms = now_ms;
+    if (peer == NULL) {
+        return; /* No member, or not one any more. */
+    }
+    switch (frame->type) {
+    case FRAME_FORWARD:
+        on_forward(agreement, peer_id, &frame->forward);
+        return;
+    case FRAME_FORWARD_REFUSED:
+        on_refused(agreement, &frame->forward_refused);
+        return;
+    case FRAME_READ_PROBE:
+        on_probe(agreement, peer_id, &frame->read);
+        return;
+    case FRAME_READ_ASK:
+    case FRAME_READ_ANSWER:
+    case FRAME_READ_TERM:
+        read_index_frame(&agreement->reads, peer_id, frame, now_ms);
+        return;
+    case FRAME_STATUS:
+        agreement_on_status(agreement, peer, &frame->status);
+        return;
+    default:
+        return; /* Not for us: the connection's own. */
+    }
+}
+
+void agreement_peer_up(struct agreement *agreement, uint64_t peer_id, uint64_t now_ms)
+{
+    struct agreement_peer *peer;
+
+    agreement->now_ms = now_ms;
+    agreement_observe(agreement);
+    peer = agreement_peer(agreement, peer_id);
+    if (peer == NULL) {
+        return;
+    }
+    peer->is_up = true;
+    if (peer_id == agreement->view.leader_id) {
+        repeat_bundles(agreement);
+    }
+}
+
+void agreement_peer_down(struct agreement *agreement, uint64_t peer_id, uint64_t now_ms)
+{
+    struct agreement_peer *peer = agreement_peer(agreement, peer_id);
+
+    agreement->now_ms = now_ms;
+    if (peer != NULL) {
+        peer->is_up = false;
+    }
+}
+
+/* Commands do not wait forever for a leader, nor for one that takes nothing. */
+static void expire(struct agreement *agreement)
+{
+    uint64_t now_ms = agreement->now_ms;
+
+    if (can_reach_leader(agreement)) {
+        agreement->has_no_leader = false;
+        if (now_ms > LIMIT_OUTCOME_WAIT_MS) {
+            batch_expire(&agreement->batch, now_ms - LIMIT_OUTCOME_WAIT_MS, STATUS_BUSY);
+        }
+        return;
+    }
+    if (!agreement->has_no_leader) {
+        agreement->has_no_leader = true;
+        agreement->leaderless_ms = now_ms;
+    }
+    if (now_ms - agreement->leaderless_ms >= LIMIT_NO_LEADER_WAIT_MS) {
+        batch_expire(&agreement->batch, now_ms - LIMIT_NO_LEADER_WAIT_MS + 1, STATUS_NO_LEADER);
+    }
+}
+
+void agreement_flush(struct agreement *agreement, uint64_t now_ms)
+{
+    agreement->now_ms = now_ms;
+    seam_turn(agreement->seam, now_ms);
+    seam_set_backlog(agreement->seam,
+                     agreement->options.executor_queued_bytes(agreement->options.data));
+    agreement_observe(agreement);
+    expire(agreement);
+    if (agreement->view.state == SEAM_LEADER) {
+        maintain(agreement);
+    }
+    send_bundles(agreement);
+    if (now_ms - agreement->repeated_ms >= REPEAT_MS) {
+        repeat_bundles(agreement);
+    }
+    propose(agreement);
+    flush_reads(agreement);
+    seam_announce_commit(agreement->seam);
+}
+
+/* --- Life --- */
+
+static void listen_to_seam(struct agreement *agreement)
+{
+    const struct seam_options listener = {
+        .data = agreement,
+        .on_commit = on_commit,
+        .on_skip = on_skip,
+        .on_need_durable = on_need_durable,
+        .on_needs_state = on_needs_state,
+        .on_fatal = on_fatal,
+    };
+
+    seam_listen(agreement->seam, &listener);
+}
+
+enum status agreement_open(const struct agreement_options *options, struct seam *seam,
+                           uint64_t now_ms, struct agreement **result, struct error *error)
+{
+    struct agreement *agreement;
+    struct read_index_options reads = {
+        .self = options->self,
+        .first_round = options->boot,
+        .timeout_ms = options->election_timeout_ms,
+        .data = options->data,
+        .send = options->send,
+        .answer = options->answer_read,
+    };
+
+    if (options->self == 0 || options->boot == 0 || options->election_timeout_ms == 0) {
+        return error_set(error, STATUS_INVALID,
+                         "agreement needs an id, a boot and an election timeout");
+    }
+    agreement = memory_new_zeroed(1, sizeof *agreement);
+    agreement->options = *options;
+    agreement->cluster_id = memory_copy_string(options->cluster_id);
+    agreement->seam = seam;
+    agreement->now_ms = now_ms;
+    agreement->ticked_ms = now_ms;
+    agreement->repeated_ms = now_ms;
+    agreement->leaderless_ms = now_ms;
+    agreement->has_no_leader = true;
+    agreement->executed_index = options->state_applied_index;
+    agreement->free_disk_bytes = UINT64_MAX;
+    batch_init(&agreement->batch, options->self, options->boot, options->answer, options->data);
+    proposer_init(&agreement->proposer);
+    read_index_init(&agreement->reads, &reads);
+    cluster_time_init(&agreement->time, options->state_time_ms, now_ms);
+    listen_to_seam(agreement);
+    *result = agreement;
+    return STATUS_OK;
+}
+
+void agreement_leave(struct agreement *agreement, uint64_t now_ms)
+{
+    agreement->now_ms = now_ms;
+    agreement->is_closing = true;
+    agreement_observe(agreement);
+    agreement_hand_over(agreement);
+}
+
+bool agreement_has_left(const struct agreement *agreement)
+{
+    const struct batch *batch = &agreement->batch;
+
+    return agreement->is_closing && batch->n_waiting == 0 && batch->n_sent == 0 &&
+           (agreement->view.state != SEAM_LEADER || agreement->cannot_transfer);
+}
+
+void agreement_close(struct agreement *agreement)
+{
+    if (agreement == NULL) {
+        return;
+    }
+    batch_close(&agreement->batch);
+    read_index_close(&agreement->reads);
+    proposer_close(&agreement->proposer);
+    free(agreement->cluster_id);
+    free(agreement);
+}

@@ -1,0 +1,448 @@
+/* What agreement knows of the cluster and of this node's health: who leads, who is there, what time
+ * it is, how full the disks are, and what to do when something is wrong with this node. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "raft/agreement_private.h"
+
+#define STATUS_PERIOD_MS   100u
+#define FRESH_MS           1000u /* A status is of now. */
+#define REMEMBERED_MS      5000u /* A full disk is remembered when its node falls silent. */
+#define TRANSFER_PERIOD_MS 200u  /* Between two tries to hand leadership over. */
+#define TIME_WAIT_MS       500u  /* A new leader waits for the others' clocks. */
+#define SLOW_DISK_MS       1000u
+#define STUCK_DISK_MS      30000u
+#define STATELESS_WAIT_MS  5000u /* A node without state waits for a leader. */
+
+struct agreement_peer *agreement_peer(struct agreement *agreement, uint64_t id)
+{
+    for (unsigned i = 0; i < agreement->n_peers; i++) {
+        if (agreement->peers[i].id == id) {
+            return &agreement->peers[i];
+        }
+    }
+    return NULL;
+}
+
+unsigned agreement_voters(const struct agreement *agreement)
+{
+    unsigned n = agreement->own_role == NODE_ROLE_VOTER ? 1 : 0;
+
+    for (unsigned i = 0; i < agreement->n_peers; i++) {
+        n += agreement->peers[i].role == NODE_ROLE_VOTER ? 1 : 0;
+    }
+    return n;
+}
+
+static bool is_fresh(const struct agreement *agreement, const struct agreement_peer *peer,
+                     uint64_t limit_ms)
+{
+    return peer->was_heard && agreement->now_ms - peer->heard_ms < limit_ms;
+}
+
+void agreement_exit(struct agreement *agreement, enum node_exit why, const struct error *error)
+{
+    if (!agreement->is_ending) {
+        agreement->is_ending = true;
+        agreement->options.exit(agreement->options.data, why, error);
+    }
+}
+
+/* --- Who is there, and who leads --- */
+
+/* Keep what is known of members that are still there. */
+static void observe_members(struct agreement *agreement)
+{
+    struct agreement_peer before[LIMIT_MEMBERS];
+    struct seam_configuration configuration;
+    unsigned n_before = agreement->n_peers;
+
+    seam_configuration(agreement->seam, &configuration);
+    memcpy(before, agreement->peers, n_before * sizeof *before);
+    agreement->n_peers = 0;
+    agreement->own_role = NODE_ROLE_NONE;
+    for (unsigned i = 0; i < configuration.n_members; i++) {
+        struct agreement_peer *peer = &agreement->peers[agreement->n_peers];
+
+        if (configuration.members[i].id == agreement->options.self) {
+            agreement->own_role = configuration.members[i].role;
+            continue;
+        }
+        *peer = (struct agreement_peer){.id = configuration.members[i].id};
+        for (unsigned j = 0; j < n_before; j++) {
+            if (before[j].id == peer->id) {
+                *peer = before[j];
+            }
+        }
+        peer->role = configuration.members[i].role;
+        agreement->n_peers++;
+    }
+}
+
+static void on_new_leader(struct agreement *agreement)
+{
+    const struct seam_view *view = &agreement->view;
+
+    agreement->leader_term = view->term;
+    agreement->n_elections++;
+    agreement->cannot_transfer = false;
+    if (view->state == SEAM_LEADER) {
+        agreement->elected_ms = agreement->now_ms;
+        log_info("raft", "this node leads term=%" PRIu64 " last_index=%" PRIu64, view->term,
+                 view->last_index);
+    } else {
+        log_info("raft", "a leader is known leader=%016" PRIx64 " term=%" PRIu64, view->leader_id,
+                 view->term);
+    }
+}
+
+void agreement_observe(struct agreement *agreement)
+{
+    uint64_t led = agreement->proposer.term;
+    struct seam_view *view = &agreement->view;
+
+    seam_view(agreement->seam, view);
+    observe_members(agreement);
+    if (view->leader_id != 0 && view->term != agreement->leader_term) {
+        on_new_leader(agreement);
+    }
+    if (led != 0 && view->state != SEAM_LEADER) {
+        log_info("raft", "lost leadership term=%" PRIu64, view->term);
+    }
+    proposer_lead(&agreement->proposer, view->state == SEAM_LEADER ? view->term : 0);
+    if (agreement->caught_up_index == 0) {
+        agreement->caught_up_index =
+            view->state == SEAM_LEADER ? view->barrier_index : view->heard_commit_index;
+    }
+    if (!agreement->has_caught_up && agreement->caught_up_index != 0 &&
+        agreement->executed_index >= agreement->caught_up_index) {
+        agreement->has_caught_up = true;
+    }
+}
+
+/* --- Statuses --- */
+
+void agreement_on_status(struct agreement *agreement, struct agreement_peer *peer,
+                         const struct frame_status *status)
+{
+    bool is_leader = peer->id == agreement->view.leader_id && status->term == agreement->view.term;
+
+    peer->was_heard = true;
+    peer->heard_ms = agreement->now_ms;
+    peer->status = *status;
+    if (is_leader) {
+        agreement->storage_full = status->storage_full;
+    }
+    if (status->time_ms != 0 && (is_leader || !cluster_time_is_running(&agreement->time))) {
+        cluster_time_executed(&agreement->time, status->time_ms, true, agreement->now_ms);
+    }
+}
+
+static void send_status(struct agreement *agreement)
+{
+    const struct seam_view *view = &agreement->view;
+    struct frame frame = {.type = FRAME_STATUS};
+
+    frame.status.wall_ms = agreement->wall_ms;
+    frame.status.free_disk_bytes = agreement->free_disk_bytes;
+    frame.status.short_of_disk = agreement->is_short_of_disk;
+    frame.status.term = view->term;
+    frame.status.leader_id = view->leader_id;
+    frame.status.last_index = view->last_index;
+    frame.status.applied_index = agreement->executed_index;
+    frame.status.storage_full = view->state == SEAM_LEADER && agreement->storage_full;
+    if (cluster_time_is_running(&agreement->time)) {
+        frame.status.time_ms = cluster_time_now(&agreement->time, agreement->now_ms);
+    }
+    for (unsigned i = 0; i < agreement->n_peers; i++) {
+        /* A lost status is followed by another. */
+        (void)agreement->options.send(agreement->options.data, agreement->peers[i].id, &frame);
+    }
+}
+
+/* --- Time --- */
+
+/* The wall clocks of the voters that were heard of late; gives their number. */
+static size_t collect_walls(const struct agreement *agreement, uint64_t walls[LIMIT_MEMBERS])
+{
+    size_t n = 0;
+
+    if (agreement->own_role == NODE_ROLE_VOTER && agreement->wall_ms != 0) {
+        walls[n++] = agreement->wall_ms;
+    }
+    for (unsigned i = 0; i < agreement->n_peers; i++) {
+        const struct agreement_peer *peer = &agreement->peers[i];
+
+        if (peer->role == NODE_ROLE_VOTER && is_fresh(agreement, peer, FRESH_MS)) {
+            walls[n++] = peer->status.wall_ms + (agreement->now_ms - peer->heard_ms);
+        }
+    }
+    return n;
+}
+
+static bool has_waited_for_clocks(const struct agreement *agreement)
+{
+    return agreement->now_ms - agreement->elected_ms >= TIME_WAIT_MS;
+}
+
+/* Follow the voters' clocks. One that jumped must not move the cluster, so a majority is needed. */
+static void hear_walls(struct agreement *agreement)
+{
+    uint64_t walls[LIMIT_MEMBERS];
+    size_t n = collect_walls(agreement, walls);
+
+    if (n > agreement_voters(agreement) / 2) {
+        cluster_time_hear_walls(&agreement->time, walls, n, agreement->now_ms);
+    }
+}
+
+/* The clocks of a majority; but a cluster whose clocks cannot be heard must go on. */
+bool agreement_knows_time(struct agreement *agreement)
+{
+    uint64_t walls[LIMIT_MEMBERS];
+    size_t n;
+
+    if (cluster_time_is_running(&agreement->time)) {
+        return true;
+    }
+    n = collect_walls(agreement, walls);
+    if (n == 0 || (n <= agreement_voters(agreement) / 2 && !has_waited_for_clocks(agreement))) {
+        return false;
+    }
+    cluster_time_hear_walls(&agreement->time, walls, n, agreement->now_ms);
+    return true;
+}
+
+/* --- Disks --- */
+
+static void watch_space(struct agreement *agreement)
+{
+    uint64_t floor = agreement->options.free_disk_floor_bytes;
+    bool is_full;
+
+    /* Some way back before the alarm ends, so that it does not flap. */
+    if (agreement->is_short_of_disk) {
+        agreement->is_short_of_disk = agreement->free_disk_bytes < floor + floor / 4;
+    } else {
+        agreement->is_short_of_disk = agreement->free_disk_bytes < floor;
+    }
+    if (agreement->view.state != SEAM_LEADER) {
+        return;
+    }
+    is_full = agreement->is_short_of_disk && agreement->own_role == NODE_ROLE_VOTER;
+    for (unsigned i = 0; i < agreement->n_peers; i++) {
+        const struct agreement_peer *peer = &agreement->peers[i];
+
+        if (peer->role == NODE_ROLE_VOTER && peer->status.short_of_disk &&
+            is_fresh(agreement, peer, REMEMBERED_MS)) {
+            is_full = true;
+        }
+    }
+    if (is_full != agreement->storage_full) {
+        log_warn("raft", "%s",
+                 is_full ? "a voter is short of disk: what adds is refused"
+                         : "all voters have disk space again");
+    }
+    agreement->storage_full = is_full;
+}
+
+static void watch_writes(struct agreement *agreement)
+{
+    uint64_t age_ms = agreement->view.oldest_append_ms;
+    struct error error;
+
+    if (age_ms >= STUCK_DISK_MS) {
+        error_set(&error, STATUS_IO,
+                  "a write to the log has not finished for %" PRIu64
+                  " seconds: the disk does not answer",
+                  age_ms / 1000);
+        agreement_exit(agreement, NODE_EXIT_RESTART, &error);
+    } else if (age_ms >= SLOW_DISK_MS) {
+        agreement_hand_over(agreement);
+    }
+}
+
+/* --- Handing over, waiting for state --- */
+
+/* The voter with the longest log among those that were heard of late. */
+static uint64_t best_successor(struct agreement *agreement)
+{
+    uint64_t best = 0;
+    uint64_t best_index = 0;
+
+    for (unsigned i = 0; i < agreement->n_peers; i++) {
+        const struct agreement_peer *peer = &agreement->peers[i];
+        uint64_t index = seam_match_index(agreement->seam, peer->id);
+
+        if (peer->role == NODE_ROLE_VOTER && is_fresh(agreement, peer, FRESH_MS) &&
+            (best == 0 || index > best_index)) {
+            best = peer->id;
+            best_index = index;
+        }
+    }
+    return best;
+}
+
+void agreement_hand_over(struct agreement *agreement)
+{
+    enum status status;
+
+    if (agreement->view.state != SEAM_LEADER ||
+        (agreement->transfer_ms != 0 &&
+         agreement->now_ms - agreement->transfer_ms < TRANSFER_PERIOD_MS)) {
+        return;
+    }
+    agreement->transfer_ms = agreement->now_ms;
+    status = seam_transfer(agreement->seam, best_successor(agreement));
+    agreement->cannot_transfer = status == STATUS_NOT_FOUND;
+    if (status == STATUS_OK) {
+        log_info("raft", "handing leadership over term=%" PRIu64, agreement->view.term);
+    }
+}
+
+/* Its log on disk is intact and may be needed to elect somebody, but not before it is loaded. */
+static void watch_state(struct agreement *agreement)
+{
+    struct error error;
+
+    if (!agreement->view.needs_state ||
+        agreement->now_ms - agreement->view.heard_ms < STATELESS_WAIT_MS) {
+        return;
+    }
+    error_set(&error, STATUS_NO_LEADER,
+              "this node waits for state, and no leader was heard for %u seconds",
+              STATELESS_WAIT_MS / 1000);
+    agreement_exit(agreement, NODE_EXIT_RESTART, &error);
+}
+
+/* --- The tick --- */
+
+void agreement_tick(struct agreement *agreement, uint64_t now_ms, uint64_t wall_ms,
+                    uint64_t free_disk_bytes)
+{
+    uint64_t passed_ms = now_ms - agreement->ticked_ms;
+
+    agreement->now_ms = now_ms;
+    agreement->ticked_ms = now_ms;
+    agreement->wall_ms = wall_ms;
+    agreement->free_disk_bytes = free_disk_bytes;
+    agreement_observe(agreement);
+    if (passed_ms >= agreement->options.election_timeout_ms) {
+        /* This loop stood still; the others may have a new leader since. */
+        read_index_discard(&agreement->reads);
+    }
+    hear_walls(agreement);
+    watch_space(agreement);
+    watch_writes(agreement);
+    watch_state(agreement);
+    read_index_tick(&agreement->reads, now_ms);
+    if (agreement->is_closing) {
+        agreement_hand_over(agreement);
+    }
+    if (now_ms - agreement->status_ms >= STATUS_PERIOD_MS) {
+        agreement->status_ms = now_ms;
+        send_status(agreement);
+    }
+}
+
+/* --- What others are told --- */
+
+static uint32_t causes_of(const struct agreement *agreement)
+{
+    const struct seam_view *view = &agreement->view;
+    uint32_t causes = 0;
+
+    causes |= view->leader_id == 0 ? NODE_CAUSE_NO_LEADER : 0;
+    causes |= agreement->has_caught_up ? 0 : NODE_CAUSE_BEHIND;
+    causes |= view->needs_state ? NODE_CAUSE_NEEDS_STATE : 0;
+    causes |= view->oldest_append_ms >= SLOW_DISK_MS ? NODE_CAUSE_SLOW_DISK : 0;
+    causes |= agreement->is_closing ? NODE_CAUSE_CLOSING : 0;
+    return causes;
+}
+
+static enum node_state state_of(const struct agreement *agreement)
+{
+    if (agreement->is_closing) {
+        return NODE_CLOSING;
+    }
+    switch (agreement->view.state) {
+    case SEAM_LEADER:
+        return NODE_LEADER;
+    case SEAM_CANDIDATE:
+        return NODE_CANDIDATE;
+    case SEAM_FOLLOWER:
+        return NODE_FOLLOWER;
+    case SEAM_UNAVAILABLE:
+        break;
+    }
+    return NODE_FORMING;
+}
+
+static void describe_self(const struct agreement *agreement, struct node_member *member)
+{
+    member->id = agreement->options.self;
+    member->role = (enum node_role)agreement->own_role;
+    member->match_index = agreement->view.stored_index;
+    member->applied_index = agreement->executed_index;
+    member->last_contact_ms = 0;
+    member->healthy = !agreement->is_short_of_disk;
+}
+
+static void describe_peer(const struct agreement *agreement, const struct agreement_peer *peer,
+                          struct node_member *member)
+{
+    member->id = peer->id;
+    member->role = (enum node_role)peer->role;
+    member->match_index = agreement->view.state == SEAM_LEADER
+                              ? seam_match_index(agreement->seam, peer->id)
+                              : peer->status.last_index;
+    member->applied_index = peer->status.applied_index;
+    member->last_contact_ms = peer->was_heard ? agreement->now_ms - peer->heard_ms : UINT64_MAX;
+    member->healthy = is_fresh(agreement, peer, FRESH_MS) && !peer->status.short_of_disk;
+}
+
+static void describe_counts(const struct agreement *agreement, struct node_status *status)
+{
+    const struct seam_view *view = &agreement->view;
+
+    status->elections = agreement->n_elections;
+    status->pending_commands = agreement->batch.n_waiting + agreement->batch.n_sent;
+    status->pending_bytes = agreement->batch.bytes;
+    status->forwarded_bundles = agreement->n_forwarded;
+    status->resubmitted_bundles = agreement->batch.n_resubmitted;
+    status->entries_proposed = agreement->proposer.n_entries;
+    status->commands_proposed = agreement->proposer.n_commands;
+    status->bytes_proposed = agreement->proposer.n_bytes;
+    status->read_rounds = agreement->reads.n_rounds;
+    status->reads = agreement->reads.n_reads;
+    status->log_appends = view->appends;
+    status->log_append_nanoseconds = view->append_nanoseconds;
+    status->snapshots = view->snapshots;
+}
+
+void agreement_status(struct agreement *agreement, uint64_t now_ms, struct node_status *status)
+{
+    const struct seam_view *view = &agreement->view;
+
+    agreement->now_ms = now_ms;
+    agreement_observe(agreement);
+    strncpy(status->cluster_id, agreement->cluster_id, sizeof status->cluster_id - 1);
+    status->cluster_id[sizeof status->cluster_id - 1] = '\0';
+    status->id = agreement->options.self;
+    status->state = state_of(agreement);
+    status->leader_id = view->leader_id;
+    status->term = view->term;
+    status->last_index = view->last_index;
+    status->commit_index = view->commit_index;
+    status->applied_index = agreement->executed_index;
+    status->causes = causes_of(agreement);
+    status->storage_full = agreement->storage_full;
+    describe_counts(agreement, status);
+    status->n_members = 0;
+    if (agreement->own_role != NODE_ROLE_NONE) {
+        describe_self(agreement, &status->members[status->n_members++]);
+    }
+    for (unsigned i = 0; i < agreement->n_peers && status->n_members < LIMIT_MEMBERS; i++) {
+        describe_peer(agreement, &agreement->peers[i], &status->members[status->n_members++]);
+    }
+}

@@ -1,0 +1,71 @@
+/* The leader's side of group commit: bundles of all nodes in the order in which they came, and the
+ * log entries that they become.
+ *
+ * Within one term, a bundle (by origin, boot and sequence) is accepted at most once, whatever
+ * connections break and whatever is sent again: that is what makes sending again safe. What was
+ * refused once stays refused. All of it is forgotten when another term is led, as an entry of an
+ * earlier term that was not proposed then never will be. The consensus thread. */
+#ifndef HOLDFAST_RAFT_PROPOSER_H
+#define HOLDFAST_RAFT_PROPOSER_H
+
+#include "daemon/base/queue.h"
+#include "raft/frame.h"
+
+/* Refused bundles of one origin that are remembered; it has fewer in flight. */
+#define PROPOSER_REFUSED 64
+/* Boots of members that are remembered in one term. */
+#define PROPOSER_ORIGINS (4 * LIMIT_MEMBERS)
+
+struct proposer_origin {
+    uint64_t id; /* 0: unused. */
+    uint64_t boot;
+    uint64_t last_sequence; /* Accepted or refused. */
+    uint64_t used;          /* When it was last used, as a count. */
+    uint64_t refused[PROPOSER_REFUSED];
+    unsigned n_refused;
+};
+
+struct proposer {
+    /* For reading. */
+    uint64_t term; /* That is led; 0: none. */
+    size_t bytes;  /* Of the bundles that wait. */
+    unsigned n_in_flight;
+    bool has_begun; /* Something was proposed in this term. */
+    uint64_t n_entries;
+    uint64_t n_commands;
+    uint64_t n_bytes;
+    /* Private. */
+    struct queue waiting;
+    uint64_t in_flight[LIMIT_ENTRIES_IN_FLIGHT]; /* Indexes, rising. */
+    unsigned n_taken;                            /* Bundles of the entry being made ... */
+    uint64_t n_taken_commands;                   /* ... and their commands. */
+    size_t entry_bytes;
+    uint64_t clock;
+    struct proposer_origin origins[PROPOSER_ORIGINS];
+};
+
+void proposer_init(struct proposer *proposer);
+
+/* This node leads @term from now on; 0: it does not lead. Forgets everything of another term. */
+void proposer_lead(struct proposer *proposer, uint64_t term);
+
+/* A bundle for this term from member @peer. True if it was accepted (@bundle is copied) now or
+ * before; else *@refusal says why not. */
+MUST_USE bool proposer_accept(struct proposer *proposer, uint64_t peer, struct slice bundle,
+                              enum refusal *refusal);
+
+/* Is there room for another entry? */
+bool proposer_has_room(const struct proposer *proposer);
+
+/* Make the next entry of the term from what waits (maybe nothing), into an empty @entry. It stays
+ * waiting until proposer_proposed(). */
+void proposer_make(struct proposer *proposer, uint16_t flags, uint64_t time_ms,
+                   struct buffer *entry);
+void proposer_proposed(struct proposer *proposer, uint64_t index);
+
+/* Everything up to @index was executed on this node. */
+void proposer_executed(struct proposer *proposer, uint64_t index);
+
+void proposer_close(struct proposer *proposer);
+
+#endif
