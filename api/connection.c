@@ -526,6 +526,7 @@ static void begin_request(struct connection *c)
 {
     struct request *request = &c->request;
 
+    c->all->requests++;
     move(c, WORKING);
     request->thread = c->all->thread;
     request->respond = on_answer;

@@ -45,6 +45,7 @@ struct connections {
     const struct route *routes;
     bool local_only; /* Serve local routes only. */
     struct connection_times times;
+    uint64_t requests; /* Begun so far. */
     /* Private. */
     struct queue all;
     struct queue dirty; /* Those with answers to send. */

@@ -62,12 +62,19 @@ struct server {
 /* --- The life of a thread, on itself
  * -------------------------------------------------------------*/
 
+/* Send off what the turn collected. Sending may make room for requests that wait, which ask for
+ * more; they are few, as nothing is read meanwhile. */
 static void end_turn(struct server_thread *thread)
 {
-    if (thread->api.reads != NULL) {
-        reads_flush(thread->api.reads);
-    }
-    connections_flush(&thread->connections);
+    uint64_t before;
+
+    do {
+        before = thread->connections.requests;
+        if (thread->api.reads != NULL) {
+            reads_flush(thread->api.reads);
+        }
+        connections_flush(&thread->connections);
+    } while (thread->connections.requests != before);
 }
 
 /* Close all that keeps the loop turning. */
