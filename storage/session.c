@@ -726,10 +726,13 @@ enum status session_expire(struct execution *execution, uint64_t namespace_id, s
 enum status session_forget(struct execution *execution, uint64_t namespace_id, struct slice id,
                            uint32_t *budget)
 {
-    struct key key;
+    struct key key = key_tombstone(namespace_id, id);
+    enum status status = find_tombstone(execution->txn, namespace_id, id, execution->now_ms);
 
     spend(budget, 1);
-    key = key_tombstone(namespace_id, id);
+    if (status != STATUS_NOT_FOUND) {
+        return status; /* OK: it was deleted again since, and that one is not over. */
+    }
     return delete_if_there(execution->txn, &key);
 }
 
