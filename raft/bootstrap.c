@@ -211,7 +211,7 @@ static enum status check_pending(const struct bootstrap *bootstrap, struct error
                      bootstrap->identity.cluster_id);
 }
 
-static bool is_coordinator(const struct bootstrap *bootstrap)
+bool bootstrap_coordinates(const struct bootstrap *bootstrap)
 {
     return bootstrap->self == 0;
 }
@@ -407,7 +407,7 @@ static enum status step(struct bootstrap *bootstrap, struct error *error)
 {
     enum status status = STATUS_OK;
 
-    if (!is_coordinator(bootstrap)) {
+    if (!bootstrap_coordinates(bootstrap)) {
         return STATUS_OK;
     }
     if (bootstrap->identity.stage == IDENTITY_EMPTY && all_peers_are(bootstrap, PEER_EMPTY)) {
@@ -474,7 +474,7 @@ static enum status judge(struct bootstrap *bootstrap, const struct frame_hello *
     }
     if (hello->identity == IDENTITY_PENDING) {
         /* An empty node may be about to be asked itself; only the one who asks cannot be empty. */
-        bool fits = own == IDENTITY_EMPTY ? !is_coordinator(bootstrap)
+        bool fits = own == IDENTITY_EMPTY ? !bootstrap_coordinates(bootstrap)
                                           : same_cluster(bootstrap, hello->cluster_id);
 
         return fits ? STATUS_OK : refuse_to_form(bootstrap, hello, error);
@@ -613,7 +613,8 @@ static enum status check_members(const struct bootstrap *bootstrap,
 static enum status check_prepare(const struct bootstrap *bootstrap, const struct frame_hello *hello,
                                  const struct frame_bootstrap *asked, struct error *text)
 {
-    if (!slice_equals_string(hello->name, bootstrap->named[0].name) || is_coordinator(bootstrap)) {
+    if (!slice_equals_string(hello->name, bootstrap->named[0].name) ||
+        bootstrap_coordinates(bootstrap)) {
         return refuse_list(text, "another node is named first here");
     }
     if (asked->cluster_id.size != IDENTITY_CLUSTER_BYTES) {

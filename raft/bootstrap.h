@@ -75,6 +75,9 @@ MUST_USE enum status bootstrap_asked(struct bootstrap *bootstrap, const struct f
                                      const struct frame *request, struct frame *reply,
                                      struct error *text, struct error *error);
 
+/* Is this the node that is named first? */
+bool bootstrap_coordinates(const struct bootstrap *bootstrap);
+
 /* What this node is now. IDENTITY_MEMBER: the cluster exists, and this is one of it. */
 const struct identity *bootstrap_identity(const struct bootstrap *bootstrap);
 /* True if this node is a member and all others are known to be: nobody needs its COMMIT any more.

@@ -69,6 +69,7 @@ struct submission {
     struct buffer result; /* The caller closes it. */
     /* Private. */
     uint64_t submitted_ms;
+    size_t counted_bytes; /* Towards LIMIT_PENDING_BYTES. */
 };
 
 /* Any thread. STATUS_BUSY: queue limits; nothing was taken and @message does not come. */
