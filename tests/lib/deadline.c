@@ -6,7 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LOOK_AGAIN_MS 20
+#define LOOK_AGAIN_MS 10
 
 uint64_t now_ms(void)
 {

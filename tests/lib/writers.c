@@ -21,6 +21,7 @@
 #define GIVE_UP_MS    60000
 #define NODE_SILENCE  2500 /* A client gives a node that long. */
 #define RETRY_PAUSE   20
+#define REPEAT_MS     10000
 #define BETWEEN       8 /* Keeps sessions within their limit, and the machine usable. */
 #define NS            "/v1/namespaces/default"
 #define PAGE_ROWS     500
@@ -357,6 +358,7 @@ static const char *repeat(struct writer *writer, unsigned node, bool first)
 {
     struct http_client client = cluster_client(&writer->all->cluster->nodes[node]);
     struct http_response response = {0};
+    uint64_t end = now_ms() + REPEAT_MS;
     const char *wrong = NULL;
     struct write_sample sample;
     enum http_outcome outcome;
@@ -367,8 +369,10 @@ static const char *repeat(struct writer *writer, unsigned node, bool first)
     if (sample.status == 0) {
         return NULL; /* Nothing was acknowledged yet. */
     }
-    outcome =
-        http_call(&client, &response, sample.method, sample.target, sample.headers, sample.body);
+    do {
+        outcome = http_call(&client, &response, sample.method, sample.target, sample.headers,
+                            sample.body);
+    } while (is_worth_another_try(outcome, response.status) && now_ms() < end);
     if (outcome != HTTP_ANSWERED || !is_the_same_answer(&sample, &response)) {
         (void)snprintf(complaint, sizeof complaint,
                        "%s %s %.60s sent again to n%u: outcome %d: %.200s\n%.200s\nbefore: %u %s",
