@@ -140,6 +140,7 @@ const struct route routes[] = {
     {.pattern = "/readyz", .get = readyz_get, .local = true},
     {.pattern = "/metrics", .get = metrics_get, .local = true},
     {.pattern = "/problems/{name}", .get = problem_get, .local = true},
+    {.pattern = "/openapi.json", .get = openapi_get, .local = true},
     {.pattern = NULL},
 };
 
@@ -807,6 +808,23 @@ static void metrics_count_what_was_answered(void **state)
     server_stop(server);
 }
 
+static void a_node_serves_its_contract(void **state)
+{
+    struct server *server = server_start_plain();
+    struct answers answers = {0};
+    int fd = connect_to(server_port(server));
+
+    (void)state;
+    send_text(fd, "GET /openapi.json HTTP/1.1\r\n" HOST "\r\n");
+
+    assert_int_equal(next_answer(fd, &answers), 200);
+    assert_true(body_has(&answers, "\"openapi\": \"3.1.0\""));
+    assert_true(body_has(&answers, "/v1/namespaces/{ns}/sessions/{s}/events"));
+    assert_true(slice_equals_string(slice_from(answers.body, answers.body.size - 2), "}\n"));
+    answers_close(fd, &answers);
+    server_stop(server);
+}
+
 static void a_problem_page_suits_who_asks(void **state)
 {
     struct server *server = server_start_plain();
@@ -850,6 +868,7 @@ int main(void)
         cmocka_unit_test_setup(an_address_has_one_server, reset),
         cmocka_unit_test_setup(readiness_names_its_causes, reset),
         cmocka_unit_test_setup(metrics_count_what_was_answered, reset),
+        cmocka_unit_test_setup(a_node_serves_its_contract, reset),
         cmocka_unit_test_setup(a_problem_page_suits_who_asks, reset),
     };
 
