@@ -91,6 +91,7 @@ void reads_free(struct reads *reads)
 
 /* The one request that is kept; the server has one thread, so no two handlers run at a time. */
 static struct request *kept;
+static struct request *abandoned; /* Keeps what was given up reachable for the leak checker. */
 static atomic_bool kept_was_gone;
 static atomic_uint n_kept;
 
@@ -717,6 +718,27 @@ static void what_is_in_flight_is_answered_before_the_end(void **state)
     server_close(server, 10000);
 }
 
+/* Its memory stays, as the handler may still answer. */
+static void a_request_that_is_never_answered_does_not_hold_up_the_end(void **state)
+{
+    struct server *server = server_start_plain();
+    struct answers answers = {0};
+    int fd = connect_to(server_port(server));
+
+    (void)state;
+    send_text(fd, KEEP);
+    while (atomic_load(&n_kept) == 0) {
+        assert_int_equal(ask(server_port(server), LIVEZ), 200);
+    }
+    server_drain(server);
+    server_close(server, 50);
+
+    assert_ends(fd, &answers);
+    assert_true(request_is_gone(kept));
+    abandoned = kept;
+    answers_close(fd, &answers);
+}
+
 static void there_is_a_maximum_of_connections(void **state)
 {
     struct server *server = server_start(&(struct server_options){.max_connections = 1});
@@ -864,6 +886,7 @@ int main(void)
         cmocka_unit_test_setup(a_request_that_is_cut_short_is_malformed, reset),
         cmocka_unit_test_setup(a_request_outlives_its_client, reset),
         cmocka_unit_test_setup(what_is_in_flight_is_answered_before_the_end, reset),
+        cmocka_unit_test_setup(a_request_that_is_never_answered_does_not_hold_up_the_end, reset),
         cmocka_unit_test_setup(there_is_a_maximum_of_connections, reset),
         cmocka_unit_test_setup(an_address_has_one_server, reset),
         cmocka_unit_test_setup(readiness_names_its_causes, reset),
