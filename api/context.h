@@ -12,6 +12,7 @@
 #include "storage/view.h"
 
 struct reads;
+struct writes;
 struct metrics;
 
 struct api_thread {
@@ -22,6 +23,7 @@ struct api_thread {
     struct store *store; /* Shared; thread-safe. */
     struct view view;    /* Between view_begin() and view_end() inside one call only. */
     struct reads *reads; /* Linearizable rounds and waits (reads.h). */
+    struct writes *writes; /* Submissions and their time-outs (write.h). */
     /* Messages that others owe to the mailbox (submissions, tickets, waits), also those whose
      * request was answered meanwhile. Counted up by who submits, down by who is delivered to: the
      * mailbox outlives them. */

@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "api/context.h"
+#include "api/reads.h"
 #include "daemon/base/check.h"
 #include "storage/document.h"
 
@@ -12,8 +13,17 @@
 
 void input_init(struct input *input, struct request *request)
 {
-    memset(input, 0, sizeof(*input));
+    /* All but the refusal, whose texts are long and rarely written. */
     input->request = request;
+    input->arena.chunks = NULL;
+    input->refusal.has_op = false;
+    input->is_operation = false;
+    input->pointer[0] = '\0';
+    input->headers = NULL;
+    input->body = NULL;
+    input->has_bytes = false;
+    input->bytes = slice_of(NULL, 0);
+    input->document = NULL;
 }
 
 void input_close(struct input *input)
@@ -62,28 +72,18 @@ enum status input_refuse_body(struct input *input, enum problem problem, const c
     return status;
 }
 
-void input_begin_refusal(const struct input *input, struct response *response)
-{
-    const struct refusal *refusal = &input->refusal;
-
-    problem_begin(response, refusal->problem, "%s", refusal->detail);
-    if (refusal->has_field) {
-        problem_text(response, "field", slice_of_string(refusal->field));
-    }
-}
-
 /* Asks this node's own state, at once: bad input gets its 4xx also without a leader. */
 static bool namespace_is_missing(struct request *request)
 {
-    struct api_thread *thread = request->thread;
+    struct view *view;
     struct namespace_row row;
     enum status status;
 
-    if (request->ns.size == 0 || view_begin(thread->store, &thread->view, NULL) != STATUS_OK) {
+    if (request->ns.size == 0 || (view = reads_view_begin(request->thread->reads)) == NULL) {
         return false;
     }
-    status = view_namespace(&thread->view, request->ns, &row);
-    view_end(&thread->view);
+    status = view_namespace(view, request->ns, &row);
+    reads_view_end(request->thread->reads);
     return status == STATUS_NOT_FOUND;
 }
 
@@ -98,15 +98,22 @@ static bool is_after_namespace(const struct input *input)
 
 void input_answer_refusal(struct input *input)
 {
+    const struct refusal *refusal = &input->refusal;
     struct request *request = input->request;
     struct response response = {0};
 
     if (is_after_namespace(input) && namespace_is_missing(request)) {
-        request_fail(request, PROBLEM_NAMESPACE_NOT_FOUND, "there is no namespace %.*s",
-                     (int)request->ns.size, (const char *)request->ns.data);
+        request_fail(request, PROBLEM_NAMESPACE_NOT_FOUND,
+                     "there is no such namespace; PUT makes one");
         return;
     }
-    input_begin_refusal(input, &response);
+    problem_begin(&response, refusal->problem, "%s", refusal->detail);
+    if (refusal->has_field) {
+        problem_text(&response, "field", slice_of_string(refusal->field));
+    }
+    if (refusal->has_op) {
+        problem_number(&response, "op", refusal->op);
+    }
     problem_end(&response);
     request_respond(request, &response);
 }

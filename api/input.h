@@ -16,6 +16,8 @@
 struct refusal {
     enum problem problem;
     bool has_field;
+    bool has_op; /* In a transaction: the operation that is refused. */
+    unsigned op;
     char field[320];
     char detail[320];
 };
@@ -27,7 +29,6 @@ struct input {
 
     /* Of an operation in a transaction. */
     bool is_operation;
-    bool is_check;
     char pointer[32];   /* Where its body is in the transaction: "/ops/3/body". */
     json_t *headers;    /* An object, or NULL. Borrowed. */
     json_t *body;       /* Or NULL. Borrowed. */
@@ -51,8 +52,6 @@ enum status input_refuse_body(struct input *input, enum problem problem, const c
 /* Answer the request with the refusal. A namespace that does not exist is said first, as far as
  * this node knows: namespace comes before fields. */
 void input_answer_refusal(struct input *input);
-/* Fill @response with it, to add to it: problem_end() is the caller's. */
-void input_begin_refusal(const struct input *input, struct response *response);
 
 /* @name as a client writes it: "If-Match". */
 bool input_header(const struct input *input, const char *name, struct slice *value);

@@ -202,6 +202,12 @@ void problem_text(struct response *response, const char *name, struct slice text
     problem_append_text(&response->body, text);
 }
 
+void problem_null(struct response *response, const char *name)
+{
+    append_member(response, name);
+    buffer_append_string(&response->body, "null");
+}
+
 void problem_texts(struct response *response, const char *name, const char *const *texts,
                    unsigned count)
 {

@@ -70,6 +70,7 @@ void problem_begin(struct response *response, enum problem problem, const char *
     __attribute__((format(printf, 3, 4)));
 void problem_number(struct response *response, const char *name, uint64_t number);
 void problem_text(struct response *response, const char *name, struct slice text);
+void problem_null(struct response *response, const char *name);
 void problem_texts(struct response *response, const char *name, const char *const *texts,
                    unsigned count);
 void problem_end(struct response *response);

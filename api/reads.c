@@ -51,6 +51,7 @@ struct reads {
     struct round *collecting; /* Of this loop turn, or NULL. */
     struct queue ready;       /* May look at the state now. */
     bool is_serving;
+    unsigned n_views; /* Users of the open view. */
     struct queue spare;
     unsigned n_spare;
 };
@@ -128,6 +129,25 @@ static struct round *new_round(struct reads *reads)
     return round;
 }
 
+struct view *reads_view_begin(struct reads *reads)
+{
+    struct api_thread *thread = reads->thread;
+
+    if (reads->n_views == 0 && view_begin(thread->store, &thread->view, NULL) != STATUS_OK) {
+        return NULL;
+    }
+    reads->n_views++;
+    return &thread->view;
+}
+
+void reads_view_end(struct reads *reads)
+{
+    CHECK(reads->n_views > 0);
+    if (--reads->n_views == 0) {
+        view_end(&reads->thread->view);
+    }
+}
+
 /* Answer all reads in @queue with @problem. */
 static void fail_all(struct reads *reads, struct queue *queue, enum problem problem,
                      const char *detail)
@@ -148,10 +168,10 @@ static void fail_all(struct reads *reads, struct queue *queue, enum problem prob
  * may look at. */
 static void serve_queue(struct reads *reads, struct queue *queue)
 {
-    struct api_thread *thread = reads->thread;
+    struct view *view = reads_view_begin(reads);
     struct link *link;
 
-    if (view_begin(thread->store, &thread->view, NULL) != STATUS_OK) {
+    if (view == NULL) {
         fail_all(reads, queue, PROBLEM_INTERNAL, "the state could not be opened for reading");
         return;
     }
@@ -161,9 +181,9 @@ static void serve_queue(struct reads *reads, struct queue *queue)
         reads_serve_cb serve = read->serve;
 
         free_read(reads, read);
-        serve(request, &thread->view);
+        serve(request, view);
     }
-    view_end(&thread->view);
+    reads_view_end(reads);
 }
 
 static void serve_ready(struct reads *reads)

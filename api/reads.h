@@ -27,4 +27,9 @@ typedef void (*reads_serve_cb)(struct request *request, struct view *view);
  * A bad value of those parameters answers 400. @serve may run before this returns. */
 void reads_start(struct request *request, reads_serve_cb serve);
 
+/* A look at the local state as it is, within one call: NULL if it cannot be opened. May be used
+ * while reads are served. */
+struct view *reads_view_begin(struct reads *reads);
+void reads_view_end(struct reads *reads);
+
 #endif

@@ -20,6 +20,7 @@
 #include "api/listener.h"
 #include "api/metrics.h"
 #include "api/reads.h"
+#include "api/write.h"
 #include "daemon/base/check.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
@@ -83,7 +84,9 @@ static void end(struct server_thread *thread)
     thread->phase = ENDING;
     if (thread->api.reads != NULL) {
         reads_free(thread->api.reads);
+        writes_free(thread->api.writes);
         thread->api.reads = NULL;
+        thread->api.writes = NULL;
     }
     connections_stop(&thread->connections);
     mailbox_close(&thread->api.mailbox, NULL);
@@ -272,6 +275,7 @@ static enum status add_thread(struct server *server, const struct server_options
     init_connections(thread, options, local_only);
     if (!local_only && server->node != NULL) {
         thread->api.reads = reads_new(&thread->api);
+        thread->api.writes = writes_new(&thread->api);
     }
     server->metrics[server->n_threads] = thread->api.metrics;
     server->threads[server->n_threads++] = thread;
