@@ -433,7 +433,6 @@ static enum status execute_bytes(struct machine *machine, const struct entry *en
     if (status != STATUS_OK) {
         return status;
     }
-    (void)error_set(error, STATUS_OK, "%s", "");
     status = execute_command(machine, entry, &command, error);
     command_close(&command);
     return status;

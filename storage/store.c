@@ -281,10 +281,27 @@ static int find_trees(struct store *store)
     return mdb_txn_commit(mdb); /* Keeps the handles. */
 }
 
+/* LMDB syncs its file, but not the name of the file. */
+static enum status sync_directory(struct store *store, struct error *error)
+{
+    enum status status = STATUS_OK;
+    int directory = open(store->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (directory < 0 || fsync(directory) != 0) {
+        status = error_set(error, status_from_errno(errno), "could not sync \"%s\": %s",
+                           store->directory, strerror(errno));
+    }
+    if (directory >= 0) {
+        (void)close(directory); /* Nothing was written through it. */
+    }
+    return status;
+}
+
 /* Make them, together with the first saved state: all or nothing. */
 static enum status make_trees(struct store *store, struct error *error)
 {
     struct txn *txn = &store->writer;
+    enum status status;
     int rv = mdb_txn_begin(store->env, NULL, 0, &txn->mdb);
 
     if (rv != 0) {
@@ -299,7 +316,8 @@ static enum status make_trees(struct store *store, struct error *error)
         txn_abort(txn);
         return fail_lmdb(store, rv, "make the trees of store", error);
     }
-    return txn_commit(txn, error);
+    status = txn_commit(txn, error);
+    return status == STATUS_OK ? sync_directory(store, error) : status;
 }
 
 static enum status open_trees(struct store *store, struct error *error)

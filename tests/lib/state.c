@@ -20,7 +20,7 @@ static void on_damage(void *data, const char *what)
     f->damages++;
 }
 
-static void open_all(struct state_fixture *f)
+void state_open(struct state_fixture *f)
 {
     struct store_options options = {
         .directory = f->directory,
@@ -31,9 +31,10 @@ static void open_all(struct state_fixture *f)
 
     assert_int_equal(store_open(&options, &f->store, &f->error), STATUS_OK);
     assert_int_equal(machine_open(f->store, &f->machine, &f->error), STATUS_OK);
+    f->index = machine_applied_index(f->machine);
 }
 
-static void close_all(struct state_fixture *f)
+void state_close(struct state_fixture *f)
 {
     view_close(&f->view);
     machine_close(f->machine);
@@ -50,7 +51,7 @@ struct state_fixture *state_new(void)
                    parent != NULL && strlen(parent) < 32 ? parent : "/tmp");
     assert_non_null(mkdtemp(f->directory));
     f->now_ms = STATE_START_MS;
-    open_all(f);
+    state_open(f);
     return f;
 }
 
@@ -58,7 +59,7 @@ void state_free(struct state_fixture *f)
 {
     char command[128];
 
-    close_all(f);
+    state_close(f);
     (void)snprintf(command, sizeof command, "rm -r '%s'", f->directory);
     assert_int_equal(system(command), 0);
     buffer_close(&f->entry);
@@ -87,9 +88,8 @@ void state_commit(struct state_fixture *f)
 
 void state_reopen(struct state_fixture *f)
 {
-    close_all(f);
-    open_all(f);
-    f->index = machine_applied_index(f->machine);
+    state_close(f);
+    state_open(f);
 }
 
 void state_make_entry(struct state_fixture *f, const struct command *commands, unsigned n)

@@ -41,7 +41,9 @@ void state_free(struct state_fixture *f);
 
 /* Commit what was executed, so that views see it. */
 void state_commit(struct state_fixture *f);
-/* Close everything without a commit, and open it again. */
+/* Close everything without a commit, and open it again; or do one half of it. */
+void state_close(struct state_fixture *f);
+void state_open(struct state_fixture *f);
 void state_reopen(struct state_fixture *f);
 
 /* Encode commands into the entry of the next index; state_execute_entry() executes it. */

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -515,6 +517,70 @@ static void equal_entries_give_equal_states_whenever_they_are_committed(void **s
     state_free(other);
 }
 
+#define CRASH_ENTRIES 60
+
+/* The entry of the next index, the same in every process. */
+static void execute_next(struct state_fixture *f)
+{
+    struct operation operations[3];
+    char keys[3][16];
+    uint32_t seed = (uint32_t)f->index * 2654435761u;
+    struct command command;
+
+    f->now_ms = STATE_START_MS + f->index;
+    if (f->index % 6 == 5) {
+        operations[0] =
+            (struct operation){.kind = OPERATION_MAINTAIN, .maintain = {.max_records = 5}};
+        command = (struct command){.n_operations = 1, .operations = operations};
+    } else {
+        command = random_command(&seed, operations, keys);
+    }
+    state_execute(f, &command);
+}
+
+static void a_process_that_dies_goes_on_from_its_last_commit_to_the_same_state(void **state)
+{
+    struct state_fixture *f = *state;
+    struct state_fixture *undisturbed = state_new();
+    uint64_t hash[2];
+    uint64_t expected[2];
+    int status;
+    pid_t child;
+
+    while (undisturbed->index < CRASH_ENTRIES) {
+        execute_next(undisturbed);
+    }
+    state_hash(undisturbed, expected);
+
+    state_close(f);
+    for (uint64_t lifetime = 3; lifetime <= CRASH_ENTRIES; lifetime += 11) {
+        child = fork();
+        if (child == 0) {
+            state_open(f);
+            while (f->index < lifetime) {
+                execute_next(f);
+                if (f->index % 4 == 0) {
+                    state_commit(f);
+                }
+            }
+            _exit(0);
+        }
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+        state_open(f);
+        assert_int_equal(f->index, lifetime - lifetime % 4);
+        state_close(f);
+    }
+    state_open(f);
+    while (f->index < CRASH_ENTRIES) {
+        execute_next(f);
+    }
+
+    state_hash(f, hash);
+    assert_memory_equal(hash, expected, sizeof hash);
+    state_free(undisturbed);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, state_setup, state_teardown)
@@ -541,6 +607,7 @@ int main(void)
         TEST(maintenance_works_in_bounded_steps_and_makes_a_revision_only_for_documents),
         TEST(the_next_due_time_is_that_of_the_earliest_thing),
         TEST(members_are_kept_without_a_revision),
+        TEST(a_process_that_dies_goes_on_from_its_last_commit_to_the_same_state),
         TEST(equal_entries_give_equal_states_whenever_they_are_committed),
     };
 
