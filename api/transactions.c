@@ -201,7 +201,7 @@ static enum status take_op(struct transaction *transaction, uint32_t index, cons
 {
     static const char *const names[] = {"method", "path", "headers", "body", "body_base64", NULL};
     struct step *step = &transaction->steps[index];
-    operation_from_input make;
+    operation_from_input make = NULL;
     char pointer[32];
     enum status status;
 
