@@ -24,7 +24,7 @@ void state_open(struct state_fixture *f)
 {
     struct store_options options = {
         .directory = f->directory,
-        .map_size_bytes = 1u << 30,
+        .map_size_bytes = f->map_bytes,
         .on_damage = on_damage,
         .data = f,
     };
@@ -51,6 +51,7 @@ struct state_fixture *state_new(void)
                    parent != NULL && strlen(parent) < 32 ? parent : "/tmp");
     assert_non_null(mkdtemp(f->directory));
     f->now_ms = STATE_START_MS;
+    f->map_bytes = 1u << 30;
     state_open(f);
     return f;
 }

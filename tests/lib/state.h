@@ -18,6 +18,7 @@ struct state_fixture {
     struct machine *machine;
     struct view view;
     struct error error;
+    uint64_t map_bytes;  /* For the next state_open(). */
     unsigned damages;    /* How often on_damage() was called. */
     uint64_t index;      /* Of the last entry. */
     uint64_t now_ms;     /* The time of the next entry. */

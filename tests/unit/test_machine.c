@@ -517,6 +517,43 @@ static void equal_entries_give_equal_states_whenever_they_are_committed(void **s
     state_free(other);
 }
 
+static void a_full_map_stops_the_machine_and_keeps_what_was_committed(void **state)
+{
+    struct state_fixture *f = *state;
+    char *text = malloc((1u << 20) + 1);
+    struct operation operation;
+    struct command command;
+    enum status status;
+    uint64_t committed;
+
+    assert_non_null(text);
+    memset(text, '1', 1u << 20);
+    text[1u << 20] = '\0';
+    f->map_bytes = 16u << 20;
+    state_reopen(f);
+    do {
+        char key[16];
+
+        state_commit(f);
+        committed = f->index;
+        (void)snprintf(key, sizeof key, "k%u", (unsigned)f->index);
+        operation = item_put(key, text);
+        command = command_of(&operation, 1);
+        state_make_entry(f, &command, 1);
+        status = state_try_entry(f);
+    } while (status == STATUS_OK);
+
+    assert_int_equal(status, STATUS_DISK_FULL);
+    assert_int_equal(f->n_results, 0);
+    assert_int_equal(machine_commit(f->machine, &f->error), STATUS_CANCELED);
+    f->map_bytes = 64u << 20;
+    state_reopen(f);
+    assert_int_equal(f->index, committed);
+    state_execute_entry(f);
+    assert_int_equal(state_answer(f, 0).first.outcome, OUTCOME_CREATED);
+    free(text);
+}
+
 #define CRASH_ENTRIES 60
 
 /* The entry of the next index, the same in every process. */
@@ -607,6 +644,7 @@ int main(void)
         TEST(maintenance_works_in_bounded_steps_and_makes_a_revision_only_for_documents),
         TEST(the_next_due_time_is_that_of_the_earliest_thing),
         TEST(members_are_kept_without_a_revision),
+        TEST(a_full_map_stops_the_machine_and_keeps_what_was_committed),
         TEST(a_process_that_dies_goes_on_from_its_last_commit_to_the_same_state),
         TEST(equal_entries_give_equal_states_whenever_they_are_committed),
     };
