@@ -197,13 +197,9 @@ void log_advance(struct session_row *row, struct event_row *event)
     }
 }
 
-/* Nothing is live any more; the counts go on from before the first event if @rewound. */
-static void empty(struct session_row *row, bool rewound)
+/* Nothing is live any more. The counts of the log go on from where they are. */
+static void empty(struct session_row *row)
 {
-    if (rewound) {
-        row->log_count -= row->event_count;
-        row->log_bytes -= row->event_bytes;
-    }
     row->first_seq = 0;
     row->event_count = 0;
     row->event_bytes = 0;
@@ -217,7 +213,7 @@ static enum status rewind_to_trimmed(struct txn *txn, struct session_row *row, u
     if (status != STATUS_OK) {
         return status;
     }
-    empty(row, true);
+    empty(row);
     row->last_seq = after_seq < first.prev_seq ? after_seq : first.prev_seq;
     return STATUS_OK;
 }
@@ -280,7 +276,7 @@ enum status log_trim(struct txn *txn, struct session_row *row, uint64_t before_s
         return STATUS_OK;
     }
     if (before_seq > row->last_seq) {
-        empty(row, false);
+        empty(row);
         cut->deleted = count;
         return STATUS_OK;
     }

@@ -74,9 +74,9 @@ struct event_row {
     struct slice type;
     struct slice data; /* JSON. */
     uint64_t created_at_ms;
-    /* The log's own: the event before it when it was appended (0: none), and the events and bytes
-     * from the beginning of the log to here, rewound ones excepted. Differences of these count a
-     * part of the log without walking it. */
+    /* The log's own: the event before it when it was appended (0: none), and two counts that rise
+     * by 1 and by its bytes with each event of the log. Their differences between two live events
+     * measure the part between without walking it. */
     uint64_t prev_seq;
     uint64_t log_count;
     uint64_t log_bytes;
