@@ -249,11 +249,6 @@ enum status seam_open(const struct seam_options *options, struct seam **result, 
 
     CHECK(options->self != 0);
     CHECK(options->heartbeat_ms > 0 && options->heartbeat_ms < options->election_timeout_ms);
-    if (raft_version_number() / 100 != RAFT_VERSION_NUMBER / 100) {
-        return error_set(error, STATUS_UNSUPPORTED,
-                         "libraft is version %d, but this program was built for %d",
-                         raft_version_number(), RAFT_VERSION_NUMBER);
-    }
     seam = memory_new_zeroed(1, sizeof *seam);
     seam->options = *options;
     if (seam->options.snapshot_threshold_bytes == 0) {
