@@ -19,9 +19,7 @@
  * is gone, and the memory waits for its answer. */
 #include "api/connection.h"
 
-#include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "api/http.h"
 #include "api/metrics.h"
@@ -31,7 +29,6 @@
 #define READ_BYTES     8192  /* The first buffer of a connection. */
 #define READ_MAX_BYTES 65536 /* Room made for one read of a body. */
 #define OVER_LIMIT     64    /* Connections beyond the maximum that are told so. */
-#define RESPONSE_HEAD  512   /* More than the lines that we add need. */
 #define SWEEPS         8     /* Looks at each connection per shortest time-out. */
 #define MIN_SWEEP_MS   10
 #define MAX_SWEEP_MS   1000
@@ -254,147 +251,16 @@ void connections_flush(struct connections *connections)
     }
 }
 
-/* The phrase behind a status, for people: RFC 9110, section 15. */
-static const char *reason(unsigned status)
-{
-    switch (status) {
-    case 200:
-        return "OK";
-    case 201:
-        return "Created";
-    case 202:
-        return "Accepted";
-    case 204:
-        return "No Content";
-    case 206:
-        return "Partial Content";
-    case 304:
-        return "Not Modified";
-    case 400:
-        return "Bad Request";
-    case 401:
-        return "Unauthorized";
-    case 403:
-        return "Forbidden";
-    case 404:
-        return "Not Found";
-    case 405:
-        return "Method Not Allowed";
-    case 408:
-        return "Request Timeout";
-    case 409:
-        return "Conflict";
-    case 410:
-        return "Gone";
-    case 412:
-        return "Precondition Failed";
-    case 413:
-        return "Content Too Large";
-    case 414:
-        return "URI Too Long";
-    case 415:
-        return "Unsupported Media Type";
-    case 422:
-        return "Unprocessable Content";
-    case 428:
-        return "Precondition Required";
-    case 429:
-        return "Too Many Requests";
-    case 431:
-        return "Request Header Fields Too Large";
-    case 500:
-        return "Internal Server Error";
-    case 503:
-        return "Service Unavailable";
-    case 504:
-        return "Gateway Timeout";
-    case 507:
-        return "Insufficient Storage";
-    default:
-        return ""; /* It may be empty: RFC 9112, section 4. */
-    }
-}
-
-/* The date as RFC 9110, section 5.6.7, wants it; made once per second. */
-static const char *date(struct connections *all)
-{
-    static const char *const days[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-    static const char *const months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                         "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-    struct timespec now;
-    struct tm tm;
-
-    CHECK(clock_gettime(CLOCK_REALTIME_COARSE, &now) == 0);
-    if (now.tv_sec != all->date_second) {
-        all->date_second = now.tv_sec;
-        CHECK(gmtime_r(&now.tv_sec, &tm) != NULL);
-        (void)snprintf(all->date, sizeof(all->date), "%s, %02d %s %04d %02d:%02d:%02d GMT",
-                       days[tm.tm_wday], tm.tm_mday, months[tm.tm_mon], tm.tm_year + 1900,
-                       tm.tm_hour, tm.tm_min, tm.tm_sec);
-    }
-    return all->date;
-}
-
-static uint8_t *put(uint8_t *at, const char *text)
-{
-    size_t size = strlen(text);
-
-    memcpy(at, text, size);
-    return at + size;
-}
-
-static uint8_t *put_number(uint8_t *at, size_t number)
-{
-    uint8_t digits[20];
-    size_t n = 0;
-
-    do {
-        digits[n++] = (uint8_t)('0' + number % 10);
-        number /= 10;
-    } while (number > 0);
-    while (n > 0) {
-        *at++ = digits[--n];
-    }
-    return at;
-}
-
-/* Append the answer to out, in one reservation. */
 static void append_response(struct connection *c, const struct response *response)
 {
-    const char *type = response->content_type == NULL ? "application/json" : response->content_type;
-    size_t body_size = c->request.method == METHOD_HEAD ? 0 : response->body.size;
-    uint8_t *start =
-        buffer_reserve(&c->out, RESPONSE_HEAD + strlen(type) + response->headers.size + body_size);
-    uint8_t *at = start;
+    const struct response_form form = {
+        .without_body = c->request.method == METHOD_HEAD,
+        .keep_alive = c->keep_alive,
+        .is_old = c->http.is_old,
+        .date = response_date(&c->all->date),
+    };
 
-    at = put(at, "HTTP/1.1 ");
-    at = put_number(at, response->status);
-    *at++ = ' ';
-    at = put(at, reason(response->status));
-    at = put(at, "\r\nDate: ");
-    at = put(at, date(c->all));
-    at = put(at, "\r\nCache-Control: no-store\r\n");
-    if (response->status != 204 && response->status != 304) {
-        if (response->body.size > 0) {
-            at = put(put(put(at, "Content-Type: "), type), "\r\n");
-        }
-        at = put(put_number(put(at, "Content-Length: "), response->body.size), "\r\n");
-    }
-    if (!c->keep_alive) {
-        at = put(at, "Connection: close\r\n");
-    } else if (c->http.is_old) {
-        at = put(at, "Connection: keep-alive\r\n");
-    }
-    if (response->headers.size > 0) {
-        memcpy(at, response->headers.data, response->headers.size);
-        at += response->headers.size;
-    }
-    at = put(at, "\r\n");
-    if (body_size > 0) {
-        memcpy(at, response->body.data, body_size);
-        at += body_size;
-    }
-    c->out.size += (size_t)(at - start);
+    response_write(response, &form, &c->out);
     mark_dirty(c);
 }
 
@@ -792,7 +658,7 @@ void connections_start(struct connections *connections)
     connections->count = 0;
     connections->draining = false;
     connections->log_limit = (struct log_limit){0};
-    connections->date_second = -1;
+    connections->date = (struct response_date){.second = -1};
     connections->sweep.data = connections;
     /* Both fail for wrong arguments only. */
     CHECK(uv_timer_init(&connections->thread->loop, &connections->sweep) == 0);

@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 
 #include "api/context.h"
+#include "api/response.h"
 #include "api/router.h"
 #include "daemon/base/log.h"
 #include "daemon/base/queue.h"
@@ -53,8 +54,7 @@ struct connections {
     bool draining;
     uv_timer_t sweep;
     struct log_limit log_limit;
-    int64_t date_second;
-    char date[32];
+    struct response_date date;
     uint8_t discarded[16384]; /* What is read and thrown away goes here. */
 };
 

@@ -1,6 +1,5 @@
 /* A real server on loopback, with routes of the test's own and time-outs of milliseconds. What the
  * server asks of the cluster is answered by stand-ins here. */
-#include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -13,16 +12,16 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <arpa/inet.h>
 #include <cmocka.h>
-#include <netinet/in.h>
 
 #include "api/connection.h"
 #include "api/handlers.h"
 #include "api/reads.h"
 #include "api/server.h"
+#include "api/write.h"
 #include "daemon/base/memory.h"
 #include "storage/store.h"
+#include "tests/lib/client.h"
 
 #define BIG_BYTES (1u << 20)
 
@@ -84,6 +83,17 @@ void reads_flush(struct reads *reads)
 void reads_free(struct reads *reads)
 {
     (void)reads;
+}
+
+struct writes *writes_new(struct api_thread *thread)
+{
+    (void)thread;
+    return NULL;
+}
+
+void writes_free(struct writes *writes)
+{
+    (void)writes;
 }
 
 /* --- Routes
@@ -177,146 +187,6 @@ static void server_stop(struct server *server)
     server_close(server, 0);
 }
 
-static int connect_to(unsigned port)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_port = htons((uint16_t)port),
-                                  .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)}};
-    struct timeval limit = {.tv_sec = 10};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    assert_true(fd >= 0);
-    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)), 0);
-    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)), 0);
-    if (connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0) {
-        (void)close(fd);
-        return -1;
-    }
-    return fd;
-}
-
-static void send_bytes(int fd, const void *data, size_t size)
-{
-    const char *at = data;
-
-    while (size > 0) {
-        ssize_t sent = send(fd, at, size, MSG_NOSIGNAL);
-
-        assert_true(sent > 0);
-        at += sent;
-        size -= (size_t)sent;
-    }
-}
-
-static void send_text(int fd, const char *text)
-{
-    send_bytes(fd, text, strlen(text));
-}
-
-/* What a client read: the heads and bodies of answers, one behind the other. */
-struct answers {
-    struct buffer bytes;
-    size_t at; /* Behind the answer that was looked at last. */
-    unsigned status;
-    struct slice head;
-    struct slice body;
-};
-
-/* Read more; false at the end. A broken connection counts as the end, a silent one fails. */
-static bool read_more(int fd, struct answers *answers)
-{
-    ssize_t got = recv(fd, buffer_reserve(&answers->bytes, 65536), 65536, 0);
-
-    if (got < 0) {
-        assert_int_equal(errno, ECONNRESET);
-        return false;
-    }
-    answers->bytes.size += (size_t)got;
-    return got > 0;
-}
-
-/* Is there another whole answer? Its length is the one of its Content-Length, or none. */
-static bool take(struct answers *answers, bool to_head)
-{
-    struct slice rest =
-        slice_of(answers->bytes.data == NULL ? NULL : answers->bytes.data + answers->at,
-                 answers->bytes.size - answers->at);
-    const uint8_t *end = rest.size == 0 ? NULL : memmem(rest.data, rest.size, "\r\n\r\n", 4);
-    const uint8_t *length;
-    size_t head_size;
-    size_t body_size = 0;
-
-    if (end == NULL) {
-        return false;
-    }
-    head_size = (size_t)(end - rest.data) + 4;
-    length = memmem(rest.data, head_size, "Content-Length: ", 16);
-    if (length != NULL && !to_head) {
-        body_size = strtoul((const char *)length + 16, NULL, 10);
-    }
-    if (rest.size < head_size + body_size) {
-        return false;
-    }
-    answers->head = slice_of(rest.data, head_size);
-    answers->body = slice_of(rest.data + head_size, body_size);
-    answers->status = (unsigned)strtoul((const char *)rest.data + 9, NULL, 10);
-    answers->at += head_size + body_size;
-    return true;
-}
-
-/* The next answer; gives its status, or 0 if the connection ended without one. */
-static unsigned next_answer_to(int fd, struct answers *answers, bool to_head)
-{
-    while (!take(answers, to_head)) {
-        if (!read_more(fd, answers)) {
-            return 0;
-        }
-    }
-    return answers->status;
-}
-
-static unsigned next_answer(int fd, struct answers *answers)
-{
-    return next_answer_to(fd, answers, false);
-}
-
-static void assert_ends(int fd, struct answers *answers)
-{
-    assert_int_equal(next_answer(fd, answers), 0);
-    assert_int_equal(answers->at, answers->bytes.size);
-}
-
-static bool head_has(const struct answers *answers, const char *line)
-{
-    return memmem(answers->head.data, answers->head.size, line, strlen(line)) != NULL;
-}
-
-static bool body_has(const struct answers *answers, const char *text)
-{
-    return memmem(answers->body.data, answers->body.size, text, strlen(text)) != NULL;
-}
-
-static void answers_close(int fd, struct answers *answers)
-{
-    buffer_close(&answers->bytes);
-    *answers = (struct answers){0};
-    assert_int_equal(close(fd), 0);
-}
-
-/* One request on a connection of its own; gives the status. */
-static unsigned ask(unsigned port, const char *request)
-{
-    struct answers answers = {0};
-    int fd = connect_to(port);
-    unsigned status;
-
-    assert_true(fd >= 0);
-    send_text(fd, request);
-    status = next_answer(fd, &answers);
-    answers_close(fd, &answers);
-    return status;
-}
-
 #define HOST  "Host: a\r\n"
 #define LIVEZ "GET /livez HTTP/1.1\r\n" HOST "\r\n"
 #define KEEP  "GET /keep HTTP/1.1\r\n" HOST "\r\n"
@@ -327,10 +197,10 @@ static void answer_when_kept(unsigned port, unsigned count)
     unsigned tries = 0;
 
     while (atomic_load(&n_kept) < count) {
-        assert_int_equal(ask(port, LIVEZ), 200);
+        assert_int_equal(client_ask(port, LIVEZ), 200);
         assert_true(++tries < 100000);
     }
-    assert_int_equal(ask(port, "POST /answer HTTP/1.1\r\n" HOST "\r\n"), 204);
+    assert_int_equal(client_ask(port, "POST /answer HTTP/1.1\r\n" HOST "\r\n"), 204);
 }
 
 static int reset(void **state)
@@ -350,23 +220,23 @@ static void requests_share_a_connection(void **state)
 {
     struct server *server = server_start_plain();
     struct answers answers = {0};
-    int fd = connect_to(server_port(server));
+    int fd = client_connect(server_port(server));
 
     (void)state;
     for (unsigned i = 0; i < 3; i++) {
-        send_text(fd, LIVEZ);
-        assert_int_equal(next_answer(fd, &answers), 200);
+        client_send(fd, LIVEZ);
+        assert_int_equal(client_answer(fd, &answers), 200);
         assert_true(slice_equals_string(answers.body, "{\"live\":true}"));
-        assert_true(head_has(&answers, "Content-Type: application/json\r\n"));
-        assert_true(head_has(&answers, "Cache-Control: no-store\r\n"));
-        assert_true(head_has(&answers, " GMT\r\n"));
-        assert_false(head_has(&answers, "Connection:"));
+        assert_true(answers_head_has(&answers, "Content-Type: application/json\r\n"));
+        assert_true(answers_head_has(&answers, "Cache-Control: no-store\r\n"));
+        assert_true(answers_head_has(&answers, " GMT\r\n"));
+        assert_false(answers_head_has(&answers, "Connection:"));
     }
-    send_text(fd, "GET /livez HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n");
-    assert_int_equal(next_answer(fd, &answers), 200);
-    assert_true(head_has(&answers, "Connection: close\r\n"));
-    assert_ends(fd, &answers);
-    answers_close(fd, &answers);
+    client_send(fd, "GET /livez HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n");
+    assert_int_equal(client_answer(fd, &answers), 200);
+    assert_true(answers_head_has(&answers, "Connection: close\r\n"));
+    client_assert_end(fd, &answers);
+    client_close(fd, &answers);
     server_stop(server);
 }
 
@@ -374,24 +244,24 @@ static void pipelined_requests_are_answered_in_order(void **state)
 {
     struct server *server = server_start_plain();
     struct answers answers = {0};
-    int fd = connect_to(server_port(server));
+    int fd = client_connect(server_port(server));
 
     (void)state;
-    send_text(fd, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 1\r\n\r\n1" KEEP
-                  "POST /echo HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n"
-                  "1\r\n2\r\n0\r\n\r\nPOST /echo HTTP/1.1\r\n" HOST "Content-Length: 1\r\n\r\n");
+    client_send(fd, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 1\r\n\r\n1" KEEP
+                    "POST /echo HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n"
+                    "1\r\n2\r\n0\r\n\r\nPOST /echo HTTP/1.1\r\n" HOST "Content-Length: 1\r\n\r\n");
     answer_when_kept(server_port(server), 1);
-    send_text(fd, "3");
+    client_send(fd, "3");
 
-    assert_int_equal(next_answer(fd, &answers), 200);
+    assert_int_equal(client_answer(fd, &answers), 200);
     assert_true(slice_equals_string(answers.body, "1"));
-    assert_int_equal(next_answer(fd, &answers), 200);
+    assert_int_equal(client_answer(fd, &answers), 200);
     assert_true(slice_equals_string(answers.body, "kept"));
-    assert_int_equal(next_answer(fd, &answers), 200);
+    assert_int_equal(client_answer(fd, &answers), 200);
     assert_true(slice_equals_string(answers.body, "2"));
-    assert_int_equal(next_answer(fd, &answers), 200);
+    assert_int_equal(client_answer(fd, &answers), 200);
     assert_true(slice_equals_string(answers.body, "3"));
-    answers_close(fd, &answers);
+    client_close(fd, &answers);
     server_stop(server);
 }
 
@@ -400,23 +270,23 @@ static void thousands_of_pipelined_requests_are_all_answered(void **state)
     struct server *server = server_start_plain();
     struct answers answers = {0};
     struct buffer requests = BUFFER_EMPTY;
-    int fd = connect_to(server_port(server));
+    int fd = client_connect(server_port(server));
 
     (void)state;
     for (unsigned i = 0; i < 5000; i++) {
         buffer_append_format(&requests,
                              "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 4\r\n\r\n%04u", i);
     }
-    send_bytes(fd, requests.data, requests.size);
+    client_send_bytes(fd, requests.data, requests.size);
     for (unsigned i = 0; i < 5000; i++) {
         char expected[8];
 
         (void)snprintf(expected, sizeof(expected), "%04u", i);
-        assert_int_equal(next_answer(fd, &answers), 200);
+        assert_int_equal(client_answer(fd, &answers), 200);
         assert_true(slice_equals_string(answers.body, expected));
     }
     buffer_close(&requests);
-    answers_close(fd, &answers);
+    client_close(fd, &answers);
     server_stop(server);
 }
 
@@ -424,16 +294,16 @@ static void head_is_get_without_the_body(void **state)
 {
     struct server *server = server_start_plain();
     struct answers answers = {0};
-    int fd = connect_to(server_port(server));
+    int fd = client_connect(server_port(server));
 
     (void)state;
-    send_text(fd, "HEAD /livez HTTP/1.1\r\n" HOST "\r\n" LIVEZ);
+    client_send(fd, "HEAD /livez HTTP/1.1\r\n" HOST "\r\n" LIVEZ);
 
-    assert_int_equal(next_answer_to(fd, &answers, true), 200);
-    assert_true(head_has(&answers, "Content-Length: 13\r\n"));
-    assert_int_equal(next_answer(fd, &answers), 200);
+    assert_int_equal(client_answer_to(fd, &answers, true), 200);
+    assert_true(answers_head_has(&answers, "Content-Length: 13\r\n"));
+    assert_int_equal(client_answer(fd, &answers), 200);
     assert_int_equal(answers.body.size, 13);
-    answers_close(fd, &answers);
+    client_close(fd, &answers);
     server_stop(server);
 }
 
@@ -441,16 +311,16 @@ static void old_clients_are_served_too(void **state)
 {
     struct server *server = server_start_plain();
     struct answers answers = {0};
-    int fd = connect_to(server_port(server));
+    int fd = client_connect(server_port(server));
 
     (void)state;
-    send_text(fd, "GET /livez HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
-    assert_int_equal(next_answer(fd, &answers), 200);
-    assert_true(head_has(&answers, "Connection: keep-alive\r\n"));
-    send_text(fd, "GET /livez HTTP/1.0\r\n\r\n");
-    assert_int_equal(next_answer(fd, &answers), 200);
-    assert_ends(fd, &answers);
-    answers_close(fd, &answers);
+    client_send(fd, "GET /livez HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    assert_int_equal(client_answer(fd, &answers), 200);
+    assert_true(answers_head_has(&answers, "Connection: keep-alive\r\n"));
+    client_send(fd, "GET /livez HTTP/1.0\r\n\r\n");
+    assert_int_equal(client_answer(fd, &answers), 200);
+    client_assert_end(fd, &answers);
+    client_close(fd, &answers);
     server_stop(server);
 }
 
@@ -459,28 +329,28 @@ static void a_body_may_be_as_large_as_the_limit(void **state)
     struct server *server = server_start_plain();
     struct answers answers = {0};
     char *body = memory_new(LIMIT_BODY_BYTES);
-    int fd = connect_to(server_port(server));
+    int fd = client_connect(server_port(server));
 
     (void)state;
     for (size_t i = 0; i < LIMIT_BODY_BYTES; i++) {
         body[i] = (char)(i * 31 >> 3);
     }
-    send_text(fd, "PUT /echo HTTP/1.1\r\n" HOST "Content-Length: 4194304\r\n\r\n");
-    send_bytes(fd, body, LIMIT_BODY_BYTES);
-    assert_int_equal(next_answer(fd, &answers), 200);
+    client_send(fd, "PUT /echo HTTP/1.1\r\n" HOST "Content-Length: 4194304\r\n\r\n");
+    client_send_bytes(fd, body, LIMIT_BODY_BYTES);
+    assert_int_equal(client_answer(fd, &answers), 200);
     assert_true(slice_equals(answers.body, slice_of(body, LIMIT_BODY_BYTES)));
 
-    send_text(fd, "PUT /echo HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n");
+    client_send(fd, "PUT /echo HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n");
     for (size_t at = 0; at < LIMIT_BODY_BYTES; at += 1u << 19) {
-        send_text(fd, "80000\r\n");
-        send_bytes(fd, body + at, 1u << 19);
-        send_text(fd, "\r\n");
+        client_send(fd, "80000\r\n");
+        client_send_bytes(fd, body + at, 1u << 19);
+        client_send(fd, "\r\n");
     }
-    send_text(fd, "0\r\n\r\n");
-    assert_int_equal(next_answer(fd, &answers), 200);
+    client_send(fd, "0\r\n\r\n");
+    assert_int_equal(client_answer(fd, &answers), 200);
     assert_true(slice_equals(answers.body, slice_of(body, LIMIT_BODY_BYTES)));
     free(body);
-    answers_close(fd, &answers);
+    client_close(fd, &answers);
     server_stop(server);
 }
 
@@ -488,17 +358,17 @@ static void a_body_that_is_too_large_is_refused_before_it_comes(void **state)
 {
     struct server *server = server_start_plain();
     struct answers answers = {0};
-    int fd = connect_to(server_port(server));
+    int fd = client_connect(server_port(server));
 
     (void)state;
-    send_text(fd, "PUT /echo HTTP/1.1\r\n" HOST "Content-Length: 1000000000\r\n\r\nabc");
+    client_send(fd, "PUT /echo HTTP/1.1\r\n" HOST "Content-Length: 1000000000\r\n\r\nabc");
 
-    assert_int_equal(next_answer(fd, &answers), 413);
-    assert_true(head_has(&answers, "Connection: close\r\n"));
-    assert_true(head_has(&answers, "Content-Type: application/problem+json\r\n"));
-    assert_true(body_has(&answers, "/problems/too-large"));
-    assert_ends(fd, &answers);
-    answers_close(fd, &answers);
+    assert_int_equal(client_answer(fd, &answers), 413);
+    assert_true(answers_head_has(&answers, "Connection: close\r\n"));
+    assert_true(answers_head_has(&answers, "Content-Type: application/problem+json\r\n"));
+    assert_true(answers_body_has(&answers, "/problems/too-large"));
+    client_assert_end(fd, &answers);
+    client_close(fd, &answers);
     server_stop(server);
 }
 
@@ -506,17 +376,17 @@ static void a_client_that_asks_is_told_to_go_on(void **state)
 {
     struct server *server = server_start_plain();
     struct answers answers = {0};
-    int fd = connect_to(server_port(server));
+    int fd = client_connect(server_port(server));
 
     (void)state;
-    send_text(fd,
-              "PUT /echo HTTP/1.1\r\n" HOST "Expect: 100-continue\r\nContent-Length: 2\r\n\r\n");
-    assert_int_equal(next_answer(fd, &answers), 100);
-    send_text(fd, "a");
-    send_text(fd, "b");
-    assert_int_equal(next_answer(fd, &answers), 200);
+    client_send(fd,
+                "PUT /echo HTTP/1.1\r\n" HOST "Expect: 100-continue\r\nContent-Length: 2\r\n\r\n");
+    assert_int_equal(client_answer(fd, &answers), 100);
+    client_send(fd, "a");
+    client_send(fd, "b");
+    assert_int_equal(client_answer(fd, &answers), 200);
     assert_true(slice_equals_string(answers.body, "ab"));
-    answers_close(fd, &answers);
+    client_close(fd, &answers);
     server_stop(server);
 }
 
@@ -533,23 +403,23 @@ static void malformed_requests_end_their_connection_alone(void **state)
     };
     struct server *server = server_start_plain();
     struct answers good = {0};
-    int other = connect_to(server_port(server));
+    int other = client_connect(server_port(server));
 
     (void)state;
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         struct answers answers = {0};
-        int fd = connect_to(server_port(server));
+        int fd = client_connect(server_port(server));
 
-        send_text(fd, texts[i]);
-        assert_int_equal(next_answer(fd, &answers), 400);
-        assert_true(body_has(&answers, "/problems/malformed"));
-        assert_ends(fd, &answers);
-        answers_close(fd, &answers);
+        client_send(fd, texts[i]);
+        assert_int_equal(client_answer(fd, &answers), 400);
+        assert_true(answers_body_has(&answers, "/problems/malformed"));
+        client_assert_end(fd, &answers);
+        client_close(fd, &answers);
 
-        send_text(other, LIVEZ);
-        assert_int_equal(next_answer(other, &good), 200);
+        client_send(other, LIVEZ);
+        assert_int_equal(client_answer(other, &good), 200);
     }
-    answers_close(other, &good);
+    client_close(other, &good);
     server_stop(server);
 }
 
@@ -580,12 +450,12 @@ static void slow_requests_time_out(void **state)
     server = server_start(&(struct server_options){.times = &times});
     for (size_t i = 0; i < sizeof(starts) / sizeof(starts[0]); i++) {
         struct answers answers = {0};
-        int fd = connect_to(server_port(server));
+        int fd = client_connect(server_port(server));
 
-        send_text(fd, starts[i]);
-        assert_int_equal(next_answer(fd, &answers), 408);
-        assert_ends(fd, &answers);
-        answers_close(fd, &answers);
+        client_send(fd, starts[i]);
+        assert_int_equal(client_answer(fd, &answers), 408);
+        client_assert_end(fd, &answers);
+        client_close(fd, &answers);
     }
     server_stop(server);
 }
@@ -600,9 +470,9 @@ static void idle_connections_are_closed_without_a_word(void **state)
     (void)state;
     times.idle_ms = 100;
     server = server_start(&(struct server_options){.times = &times});
-    fd = connect_to(server_port(server));
-    assert_ends(fd, &answers);
-    answers_close(fd, &answers);
+    fd = client_connect(server_port(server));
+    client_assert_end(fd, &answers);
+    client_close(fd, &answers);
     server_stop(server);
 }
 
@@ -618,10 +488,10 @@ static void a_client_that_never_reads_is_cut_off(void **state)
     (void)state;
     times.write_ms = 100;
     server = server_start(&(struct server_options){.times = &times});
-    fd = connect_to(server_port(server));
+    fd = client_connect(server_port(server));
     while (sent < 2048 && send(fd, request, sizeof(request) - 1, MSG_NOSIGNAL) > 0) {
         sent++;
-        assert_int_equal(ask(server_port(server), LIVEZ), 200);
+        assert_int_equal(client_ask(server_port(server), LIVEZ), 200);
     }
     assert_true(sent < 2048);
     assert_int_equal(close(fd), 0);
@@ -632,17 +502,17 @@ static void a_client_that_is_done_sending_is_answered(void **state)
 {
     struct server *server = server_start_plain();
     struct answers answers = {0};
-    int fd = connect_to(server_port(server));
+    int fd = client_connect(server_port(server));
 
     (void)state;
-    send_text(fd, KEEP LIVEZ);
+    client_send(fd, KEEP LIVEZ);
     assert_int_equal(shutdown(fd, SHUT_WR), 0);
     answer_when_kept(server_port(server), 1);
 
-    assert_int_equal(next_answer(fd, &answers), 200);
-    assert_int_equal(next_answer(fd, &answers), 200);
-    assert_ends(fd, &answers);
-    answers_close(fd, &answers);
+    assert_int_equal(client_answer(fd, &answers), 200);
+    assert_int_equal(client_answer(fd, &answers), 200);
+    client_assert_end(fd, &answers);
+    client_close(fd, &answers);
     server_stop(server);
 }
 
@@ -650,15 +520,15 @@ static void a_request_that_is_cut_short_is_malformed(void **state)
 {
     struct server *server = server_start_plain();
     struct answers answers = {0};
-    int fd = connect_to(server_port(server));
+    int fd = client_connect(server_port(server));
 
     (void)state;
-    send_text(fd, "PUT /echo HTTP/1.1\r\n" HOST "Content-Length: 9\r\n\r\nabc");
+    client_send(fd, "PUT /echo HTTP/1.1\r\n" HOST "Content-Length: 9\r\n\r\nabc");
     assert_int_equal(shutdown(fd, SHUT_WR), 0);
 
-    assert_int_equal(next_answer(fd, &answers), 400);
-    assert_ends(fd, &answers);
-    answers_close(fd, &answers);
+    assert_int_equal(client_answer(fd, &answers), 400);
+    client_assert_end(fd, &answers);
+    client_close(fd, &answers);
     server_stop(server);
 }
 
@@ -666,13 +536,13 @@ static void a_request_outlives_its_client(void **state)
 {
     const struct linger hard = {.l_onoff = 1, .l_linger = 0};
     struct server *server = server_start_plain();
-    int fd = connect_to(server_port(server));
+    int fd = client_connect(server_port(server));
     unsigned tries = 0;
 
     (void)state;
-    send_text(fd, KEEP);
+    client_send(fd, KEEP);
     while (atomic_load(&n_kept) == 0) {
-        assert_int_equal(ask(server_port(server), LIVEZ), 200);
+        assert_int_equal(client_ask(server_port(server), LIVEZ), 200);
         assert_true(++tries < 100000);
     }
     assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard)), 0);
@@ -690,31 +560,31 @@ static void what_is_in_flight_is_answered_before_the_end(void **state)
     struct answers answers = {0};
     struct answers idle_answers = {0};
     struct answers other_answers = {0};
-    int fd = connect_to(port);
-    int idle = connect_to(port);
-    int other = connect_to(port);
+    int fd = client_connect(port);
+    int idle = client_connect(port);
+    int other = client_connect(port);
 
     (void)state;
-    send_text(other, LIVEZ "POST /answer HT");
-    assert_int_equal(next_answer(other, &other_answers), 200);
-    send_text(fd, KEEP LIVEZ);
+    client_send(other, LIVEZ "POST /answer HT");
+    assert_int_equal(client_answer(other, &other_answers), 200);
+    client_send(fd, KEEP LIVEZ);
     while (atomic_load(&n_kept) == 0) {
-        assert_int_equal(ask(port, LIVEZ), 200);
+        assert_int_equal(client_ask(port, LIVEZ), 200);
     }
     server_drain(server);
-    assert_ends(idle, &idle_answers);
-    assert_int_equal(connect_to(port), -1);
-    send_text(other, "TP/1.1\r\n" HOST "\r\n");
+    client_assert_end(idle, &idle_answers);
+    assert_int_equal(client_connect(port), -1);
+    client_send(other, "TP/1.1\r\n" HOST "\r\n");
 
-    assert_int_equal(next_answer(other, &other_answers), 204);
-    assert_true(head_has(&other_answers, "Connection: close\r\n"));
-    assert_int_equal(next_answer(fd, &answers), 200);
+    assert_int_equal(client_answer(other, &other_answers), 204);
+    assert_true(answers_head_has(&other_answers, "Connection: close\r\n"));
+    assert_int_equal(client_answer(fd, &answers), 200);
     assert_true(slice_equals_string(answers.body, "kept"));
-    assert_true(head_has(&answers, "Connection: close\r\n"));
-    assert_ends(fd, &answers);
-    answers_close(fd, &answers);
-    answers_close(idle, &idle_answers);
-    answers_close(other, &other_answers);
+    assert_true(answers_head_has(&answers, "Connection: close\r\n"));
+    client_assert_end(fd, &answers);
+    client_close(fd, &answers);
+    client_close(idle, &idle_answers);
+    client_close(other, &other_answers);
     server_close(server, 10000);
 }
 
@@ -723,20 +593,20 @@ static void a_request_that_is_never_answered_does_not_hold_up_the_end(void **sta
 {
     struct server *server = server_start_plain();
     struct answers answers = {0};
-    int fd = connect_to(server_port(server));
+    int fd = client_connect(server_port(server));
 
     (void)state;
-    send_text(fd, KEEP);
+    client_send(fd, KEEP);
     while (atomic_load(&n_kept) == 0) {
-        assert_int_equal(ask(server_port(server), LIVEZ), 200);
+        assert_int_equal(client_ask(server_port(server), LIVEZ), 200);
     }
     server_drain(server);
     server_close(server, 50);
 
-    assert_ends(fd, &answers);
+    client_assert_end(fd, &answers);
     assert_true(request_is_gone(kept));
     abandoned = kept;
-    answers_close(fd, &answers);
+    client_close(fd, &answers);
 }
 
 static void there_is_a_maximum_of_connections(void **state)
@@ -744,21 +614,21 @@ static void there_is_a_maximum_of_connections(void **state)
     struct server *server = server_start(&(struct server_options){.max_connections = 1});
     struct answers answers = {0};
     struct answers second = {0};
-    int fd = connect_to(server_port(server));
+    int fd = client_connect(server_port(server));
     int beyond;
 
     (void)state;
-    send_text(fd, LIVEZ);
-    assert_int_equal(next_answer(fd, &answers), 200);
-    beyond = connect_to(server_port(server));
-    assert_int_equal(next_answer(beyond, &second), 503);
-    assert_true(body_has(&second, "/problems/overloaded"));
-    assert_true(head_has(&second, "Retry-After: 1\r\n"));
-    assert_ends(beyond, &second);
-    send_text(fd, LIVEZ);
-    assert_int_equal(next_answer(fd, &answers), 200);
-    answers_close(fd, &answers);
-    answers_close(beyond, &second);
+    client_send(fd, LIVEZ);
+    assert_int_equal(client_answer(fd, &answers), 200);
+    beyond = client_connect(server_port(server));
+    assert_int_equal(client_answer(beyond, &second), 503);
+    assert_true(answers_body_has(&second, "/problems/overloaded"));
+    assert_true(answers_head_has(&second, "Retry-After: 1\r\n"));
+    client_assert_end(beyond, &second);
+    client_send(fd, LIVEZ);
+    assert_int_equal(client_answer(fd, &answers), 200);
+    client_close(fd, &answers);
+    client_close(beyond, &second);
     server_stop(server);
 }
 
@@ -786,17 +656,17 @@ static void readiness_names_its_causes(void **state)
 {
     struct server *server = server_start_plain();
     struct answers answers = {0};
-    int fd = connect_to(server_port(server));
+    int fd = client_connect(server_port(server));
 
     (void)state;
-    send_text(fd, "GET /readyz HTTP/1.1\r\n" HOST "\r\n");
-    assert_int_equal(next_answer(fd, &answers), 200);
+    client_send(fd, "GET /readyz HTTP/1.1\r\n" HOST "\r\n");
+    assert_int_equal(client_answer(fd, &answers), 200);
     assert_true(slice_equals_string(answers.body, "{\"ready\":true}"));
     atomic_store(&fake_causes, NODE_CAUSE_NO_LEADER | NODE_CAUSE_SLOW_DISK);
-    send_text(fd, "GET /readyz HTTP/1.1\r\n" HOST "\r\n");
-    assert_int_equal(next_answer(fd, &answers), 503);
-    assert_true(body_has(&answers, "\"causes\":[\"no-leader\",\"slow-disk\"]"));
-    answers_close(fd, &answers);
+    client_send(fd, "GET /readyz HTTP/1.1\r\n" HOST "\r\n");
+    assert_int_equal(client_answer(fd, &answers), 503);
+    assert_true(answers_body_has(&answers, "\"causes\":[\"no-leader\",\"slow-disk\"]"));
+    client_close(fd, &answers);
     server_stop(server);
 }
 
@@ -808,25 +678,28 @@ static void metrics_count_what_was_answered(void **state)
     int fd;
 
     (void)state;
-    assert_int_equal(ask(server_port(server), LIVEZ), 200);
-    assert_int_equal(ask(server_port(server), LIVEZ), 200);
-    assert_int_equal(ask(server_port(server), "nonsense\r\n\r\n"), 400);
-    assert_int_equal(ask(server_metrics_port(server), "GET /echo HTTP/1.1\r\n" HOST "\r\n"), 404);
-    fd = connect_to(server_metrics_port(server));
-    send_text(fd, "GET /metrics HTTP/1.1\r\n" HOST "\r\n");
-    assert_int_equal(next_answer(fd, &answers), 200);
+    assert_int_equal(client_ask(server_port(server), LIVEZ), 200);
+    assert_int_equal(client_ask(server_port(server), LIVEZ), 200);
+    assert_int_equal(client_ask(server_port(server), "nonsense\r\n\r\n"), 400);
+    assert_int_equal(client_ask(server_metrics_port(server), "GET /echo HTTP/1.1\r\n" HOST "\r\n"),
+                     404);
+    fd = client_connect(server_metrics_port(server));
+    client_send(fd, "GET /metrics HTTP/1.1\r\n" HOST "\r\n");
+    assert_int_equal(client_answer(fd, &answers), 200);
 
-    assert_true(body_has(&answers, "holdfast_http_requests_total{route=\"/livez\",method=\"GET\","
-                                   "status=\"200\"} 2\n"));
-    assert_true(body_has(&answers, "holdfast_http_requests_total{route=\"none\",method=\"OTHER\","
-                                   "status=\"400\"} 1\n"));
-    assert_true(body_has(&answers, "holdfast_http_request_duration_seconds_bucket{"
-                                   "route=\"/livez\",method=\"GET\",le=\"+Inf\"} 2\n"));
-    assert_true(body_has(&answers, "\nholdfast_raft_term 7\n"));
-    assert_true(body_has(&answers, "\nholdfast_raft_apply_lag 3\n"));
-    assert_true(body_has(&answers, "\nholdfast_raft_log_append_seconds_sum 0.001500000\n"));
-    assert_true(body_has(&answers, "\nholdfast_store_used_bytes 4096\n"));
-    answers_close(fd, &answers);
+    assert_true(answers_body_has(&answers,
+                                 "holdfast_http_requests_total{route=\"/livez\",method=\"GET\","
+                                 "status=\"200\"} 2\n"));
+    assert_true(answers_body_has(&answers,
+                                 "holdfast_http_requests_total{route=\"none\",method=\"OTHER\","
+                                 "status=\"400\"} 1\n"));
+    assert_true(answers_body_has(&answers, "holdfast_http_request_duration_seconds_bucket{"
+                                           "route=\"/livez\",method=\"GET\",le=\"+Inf\"} 2\n"));
+    assert_true(answers_body_has(&answers, "\nholdfast_raft_term 7\n"));
+    assert_true(answers_body_has(&answers, "\nholdfast_raft_apply_lag 3\n"));
+    assert_true(answers_body_has(&answers, "\nholdfast_raft_log_append_seconds_sum 0.001500000\n"));
+    assert_true(answers_body_has(&answers, "\nholdfast_store_used_bytes 4096\n"));
+    client_close(fd, &answers);
     server_stop(server);
 }
 
@@ -834,16 +707,16 @@ static void a_node_serves_its_contract(void **state)
 {
     struct server *server = server_start_plain();
     struct answers answers = {0};
-    int fd = connect_to(server_port(server));
+    int fd = client_connect(server_port(server));
 
     (void)state;
-    send_text(fd, "GET /openapi.json HTTP/1.1\r\n" HOST "\r\n");
+    client_send(fd, "GET /openapi.json HTTP/1.1\r\n" HOST "\r\n");
 
-    assert_int_equal(next_answer(fd, &answers), 200);
-    assert_true(body_has(&answers, "\"openapi\": \"3.1.0\""));
-    assert_true(body_has(&answers, "/v1/namespaces/{ns}/sessions/{s}/events"));
+    assert_int_equal(client_answer(fd, &answers), 200);
+    assert_true(answers_body_has(&answers, "\"openapi\": \"3.1.0\""));
+    assert_true(answers_body_has(&answers, "/v1/namespaces/{ns}/sessions/{s}/events"));
     assert_true(slice_equals_string(slice_from(answers.body, answers.body.size - 2), "}\n"));
-    answers_close(fd, &answers);
+    client_close(fd, &answers);
     server_stop(server);
 }
 
@@ -851,19 +724,19 @@ static void a_problem_page_suits_who_asks(void **state)
 {
     struct server *server = server_start_plain();
     struct answers answers = {0};
-    int fd = connect_to(server_port(server));
+    int fd = client_connect(server_port(server));
 
     (void)state;
-    send_text(fd, "GET /problems/fenced HTTP/1.1\r\n" HOST "\r\n"
-                  "GET /problems/fenced HTTP/1.1\r\n" HOST "Accept: text/html,*/*\r\n\r\n"
-                  "GET /problems/nonsense HTTP/1.1\r\n" HOST "\r\n");
+    client_send(fd, "GET /problems/fenced HTTP/1.1\r\n" HOST "\r\n"
+                    "GET /problems/fenced HTTP/1.1\r\n" HOST "Accept: text/html,*/*\r\n\r\n"
+                    "GET /problems/nonsense HTTP/1.1\r\n" HOST "\r\n");
 
-    assert_int_equal(next_answer(fd, &answers), 200);
-    assert_true(head_has(&answers, "Content-Type: application/json\r\n"));
-    assert_int_equal(next_answer(fd, &answers), 200);
-    assert_true(head_has(&answers, "Content-Type: text/html; charset=utf-8\r\n"));
-    assert_int_equal(next_answer(fd, &answers), 404);
-    answers_close(fd, &answers);
+    assert_int_equal(client_answer(fd, &answers), 200);
+    assert_true(answers_head_has(&answers, "Content-Type: application/json\r\n"));
+    assert_int_equal(client_answer(fd, &answers), 200);
+    assert_true(answers_head_has(&answers, "Content-Type: text/html; charset=utf-8\r\n"));
+    assert_int_equal(client_answer(fd, &answers), 404);
+    client_close(fd, &answers);
     server_stop(server);
 }
 
