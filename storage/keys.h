@@ -14,21 +14,21 @@
 
 /* The first byte. These numbers are on disk: never change or reuse one. */
 enum key_kind {
-    KEY_HEADER = 1,        /* The format of the state. */
-    KEY_NAMESPACE = 2,     /* name -> namespace_row */
-    KEY_NAMESPACE_ID = 3,  /* namespace id -> name */
-    KEY_COUNTERS = 4,      /* namespace id -> namespace_counters */
-    KEY_SESSION = 5,       /* namespace id, session id -> session_row */
-    KEY_SESSION_INDEX = 6, /* see key_session_index() */
-    KEY_TOMBSTONE = 7,     /* namespace id, session id: deleted less than a day ago */
-    KEY_EVENT = 8,         /* object id of the session, seq -> event_row */
-    KEY_EVENT_ID = 9,      /* object id of the session, event id */
-    KEY_ITEM = 10,         /* namespace id, key -> item_row */
-    KEY_IDEMPOTENCY = 11,  /* namespace id, key -> see idempotency.h */
-    KEY_CHANGE = 12,       /* revision -> see change.h */
-    KEY_DUE = 13,          /* see expiry.h */
-    KEY_PURGE = 14,        /* see expiry.h */
-    KEY_MEMBER = 15,       /* member id -> member_row */
+    KEY_HEADER = 1,         /* The format of the state. */
+    KEY_NAMESPACE = 2,      /* name -> namespace_row */
+    KEY_NAMESPACE_ID = 3,   /* namespace id -> name */
+    KEY_COUNTERS = 4,       /* namespace id -> namespace_counters */
+    KEY_SESSION = 5,        /* namespace id, session id -> session_row */
+    KEY_SESSION_INDEX = 6,  /* see key_session_index() */
+    KEY_TOMBSTONE = 7,      /* namespace id, session id: deleted less than a day ago */
+    KEY_EVENT = 8,          /* object id of the session, seq -> event_row */
+    KEY_EVENT_ID = 9,       /* object id of the session, event id */
+    KEY_ITEM = 10,          /* namespace id, key -> item_row */
+    KEY_IDEMPOTENCY = 11,   /* namespace id, key -> see idempotency.h */
+    KEY_CHANGE = 12,        /* revision -> see change.h */
+    KEY_DUE = 13,           /* see expiry.h */
+    KEY_PURGE = 14,         /* see expiry.h */
+    KEY_MEMBER = 15,        /* member id -> member_row */
     KEY_SESSION_STATE = 16, /* object id of the session -> its state, if it is more than "{}" */
 };
 

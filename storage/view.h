@@ -1,8 +1,8 @@
 /* Reading the committed state: one view is one moment, the same for all that is read through it.
  *
  * Any thread, each with its own view. What is expired by the cluster's time is absent here. Rows
- * borrow from the view until view_end(). STATUS_CORRUPT: a record is damaged; the store's on_damage()
- * was called if its checksum told so. */
+ * borrow from the view until view_end(). STATUS_CORRUPT: a record is damaged; the store's
+ * on_damage() was called if its checksum told so. */
 #ifndef HOLDFAST_STORAGE_VIEW_H
 #define HOLDFAST_STORAGE_VIEW_H
 
