@@ -2,7 +2,7 @@
  *
  * Text is UTF-8 JSON, one value of any kind. Numbers that fit in 64 bits signed stay integers;
  * reals are written with the fewest digits that read back as the same number. Names keep their
- * order. Any thread. */
+ * order. U+0000 may stand in strings; in names jansson's parser refuses it. Any thread. */
 #ifndef HOLDFAST_STORAGE_DOCUMENT_H
 #define HOLDFAST_STORAGE_DOCUMENT_H
 

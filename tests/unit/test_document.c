@@ -124,6 +124,7 @@ static void parse_refuses_what_is_not_a_single_json_value(void **state)
         "\"\\ud800\"",
         "\"a\nb\"",
         "[1]x",
+        "{\"a\\u0000\":1}",
         "-",
     };
 
