@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/base64.h"
 #include "tools/cli_run.h"
 
 static struct client_request request_for(const struct cli *cli, const char *method)
@@ -18,22 +19,6 @@ static bool is_json(const char *content_type)
 
 /* --- get
  * -------------------------------------------------------------------------------------------- */
-
-static void append_base64(struct buffer *out, struct slice bytes)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-    for (size_t i = 0; i < bytes.size; i += 3) {
-        size_t n = bytes.size - i < 3 ? bytes.size - i : 3;
-        uint32_t group = (uint32_t)bytes.data[i] << 16 |
-                         (n > 1 ? (uint32_t)bytes.data[i + 1] << 8 : 0) |
-                         (n > 2 ? bytes.data[i + 2] : 0u);
-
-        for (size_t j = 0; j < 4; j++) {
-            buffer_append_byte(out, (uint8_t)(j <= n ? digits[group >> (18 - 6 * j) & 63] : '='));
-        }
-    }
-}
 
 static json_t *text_or_null(const char *text)
 {
@@ -61,7 +46,7 @@ static void print_item_json(struct cli *cli, const struct client_answer *answer)
         buffer_append_slice(&text, buffer_slice(&answer->body));
     } else {
         buffer_append_string(&text, ",\"value_base64\":\"");
-        append_base64(&text, buffer_slice(&answer->body));
+        base64_encode(BASE64_STANDARD, buffer_slice(&answer->body), &text);
         buffer_append_byte(&text, '"');
     }
     buffer_append_byte(&text, '}');

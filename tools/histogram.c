@@ -74,7 +74,8 @@ double histogram_mean(const struct histogram *histogram)
 
 uint64_t histogram_percentile(const struct histogram *histogram, double percent)
 {
-    double exact = ceil(percent / 100 * (double)histogram->count);
+    /* 99.9 is not exact in binary: 999.0000000001 of 1000 are 999. */
+    double exact = ceil(percent / 100 * (double)histogram->count - 1e-6);
     uint64_t wanted = exact < 1 ? 1 : (uint64_t)exact;
     uint64_t seen = 0;
 

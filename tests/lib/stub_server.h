@@ -1,0 +1,44 @@
+/* A server that answers with what a test wrote down, on a free port of loopback.
+ *
+ * It runs on a thread of its own and takes many connections; each complete request gets the next
+ * step of the script, the last one again and again. */
+#ifndef HOLDFAST_TESTS_STUB_SERVER_H
+#define HOLDFAST_TESTS_STUB_SERVER_H
+
+#include <stddef.h>
+
+struct stub_server;
+
+enum stub_conduct {
+    STUB_ANSWER,
+    STUB_CLOSE,  /* Close the connection instead. */
+    STUB_SILENT, /* Say nothing. */
+    STUB_END     /* Ends a script. */
+};
+
+struct stub_step {
+    enum stub_conduct conduct;
+    unsigned status;
+    const char *fields; /* Header lines, each with its end of line; NULL: none. */
+    const char *body;   /* NULL: empty. The length is written in front. */
+};
+
+#define STUB_LAST                                                                                  \
+    {                                                                                              \
+        STUB_END, 0, NULL, NULL                                                                    \
+    }
+
+/* @script is borrowed, has at least one step, and ends with STUB_LAST. */
+struct stub_server *stub_server_open(const struct stub_step *script);
+
+/* http://127.0.0.1:PORT */
+const char *stub_server_url(const struct stub_server *server);
+
+/* How many requests came, and the one that came as the nth (from 0), as text. It stays until the
+ * server is closed. */
+size_t stub_server_count(struct stub_server *server);
+const char *stub_server_request(struct stub_server *server, size_t nth);
+
+void stub_server_close(struct stub_server *server);
+
+#endif
