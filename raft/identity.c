@@ -148,9 +148,10 @@ static void identity_to_json(const struct identity *identity, struct buffer *tex
         CHECK(json_array_append_new(members, member_to_json(&identity->members[i])) == 0);
     }
     format_id(identity->id, id);
-    root = json_pack("{s:i, s:s, s:s, s:s, s:b, s:o}", "format", FORMAT, "cluster_id",
+    root = json_pack("{s:i, s:s, s:s, s:s, s:b, s:b, s:o}", "format", FORMAT, "cluster_id",
                      identity->cluster_id, "node_id", id, "name", identity->name, "pending",
-                     identity->stage == IDENTITY_PENDING, "members", members);
+                     identity->stage == IDENTITY_PENDING, "has_log", identity->has_log, "members",
+                     members);
     CHECK(root != NULL);
     dumped = json_dumps(root, JSON_INDENT(2));
     CHECK(dumped != NULL);
@@ -203,9 +204,11 @@ static bool identity_from_json(json_t *root, struct identity *identity)
     const char *name;
     json_t *members;
     int pending;
+    int has_log;
 
-    if (json_unpack(root, "{s:s, s:s, s:s, s:b, s:o}", "cluster_id", &cluster_id, "node_id", &id,
-                    "name", &name, "pending", &pending, "members", &members) != 0 ||
+    if (json_unpack(root, "{s:s, s:s, s:s, s:b, s:b, s:o}", "cluster_id", &cluster_id, "node_id",
+                    &id, "name", &name, "pending", &pending, "has_log", &has_log, "members",
+                    &members) != 0 ||
         !json_is_array(members) || json_array_size(members) > LIMIT_MEMBERS ||
         strlen(cluster_id) != IDENTITY_CLUSTER_BYTES || !parse_id(id, &identity->id) ||
         !copy_text(name, identity->name, sizeof identity->name)) {
@@ -213,6 +216,7 @@ static bool identity_from_json(json_t *root, struct identity *identity)
     }
     memcpy(identity->cluster_id, cluster_id, IDENTITY_CLUSTER_BYTES + 1);
     identity->stage = pending ? IDENTITY_PENDING : IDENTITY_MEMBER;
+    identity->has_log = has_log;
     identity->n_members = (unsigned)json_array_size(members);
     for (unsigned i = 0; i < identity->n_members; i++) {
         if (!member_from_json(json_array_get(members, i), &identity->members[i])) {

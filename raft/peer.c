@@ -266,7 +266,7 @@ static void welcome(const struct guest *guest, const struct frame_hello *hello)
 static enum status check_member(const struct peers *peers, const struct frame_hello *hello,
                                 const struct frame_hello *own, struct error *why)
 {
-    if (own->identity != IDENTITY_MEMBER) {
+    if (own->identity != IDENTITY_MEMBER || peers->n_members == 0) {
         return error_set(why, STATUS_BUSY, "node \"%.*s\" is not in a cluster yet",
                          (int)own->name.size, (const char *)own->name.data);
     }

@@ -33,6 +33,7 @@ struct transport {
     struct peers *peers;
     void *data;
     bool (*lookup)(void *data, uint64_t id, char address[LIMIT_ADDRESS_BYTES + 1]);
+    bool is_abandoned;
     raft_uv_accept_cb accept; /* NULL: libraft does not listen. */
     struct queue attempts;
     uv_timer_t closer; /* Ends raft_uv_transport.close() from the loop. */
@@ -144,7 +145,7 @@ static int on_connect(struct raft_uv_transport *raft, struct raft_uv_connect *re
     struct error error;
 
     (void)address; /* The id once more. */
-    if (!transport->lookup(transport->data, id, reachable)) {
+    if (transport->is_abandoned || !transport->lookup(transport->data, id, reachable)) {
         return RAFT_NOCONNECTION;
     }
     attempt = memory_new_zeroed(1, sizeof *attempt);
@@ -273,6 +274,7 @@ struct raft_uv_transport *transport_raft(struct transport *transport)
 
 void transport_abandon(struct transport *transport)
 {
+    transport->is_abandoned = true;
     stop_attempts(transport, false);
 }
 

@@ -146,12 +146,15 @@ static void what_was_stored_is_there_at_the_next_start(void **state)
     close_it(f);
     assert_int_equal(open_as(f, "n1"), STATUS_OK);
     assert_int_equal(f->identity.stage, IDENTITY_PENDING);
+    assert_false(f->identity.has_log);
     stored.stage = IDENTITY_MEMBER;
+    stored.has_log = true;
     store(f, &stored);
     close_it(f);
     assert_int_equal(open_as(f, "n1"), STATUS_OK);
 
     assert_int_equal(f->identity.stage, IDENTITY_MEMBER);
+    assert_true(f->identity.has_log);
     assert_string_equal(f->identity.cluster_id, UUID);
     assert_true(f->identity.id == stored.id);
     assert_int_equal(f->identity.n_members, 2);
@@ -242,13 +245,13 @@ static void wrong_fields_are_refused(void **state)
         "{\"format\": 0}",
         "{\"format\": 1}",
         "{\"format\": 1, \"cluster_id\": \"short\", \"node_id\": \"0000000000000001\", \"name\": "
-        "\"n1\", \"pending\": false, \"members\": []}",
+        "\"n1\", \"pending\": false, \"has_log\": false, \"members\": []}",
         "{\"format\": 1, \"cluster_id\": \"" UUID "\", \"node_id\": \"0000000000000000\", "
-        "\"name\": \"n1\", \"pending\": false, \"members\": []}",
+        "\"name\": \"n1\", \"pending\": false, \"has_log\": false, \"members\": []}",
         "{\"format\": 1, \"cluster_id\": \"" UUID "\", \"node_id\": \"1\", "
-        "\"name\": \"n1\", \"pending\": false, \"members\": []}",
+        "\"name\": \"n1\", \"pending\": false, \"has_log\": false, \"members\": []}",
         "{\"format\": 1, \"cluster_id\": \"" UUID "\", \"node_id\": \"0000000000000001\", "
-        "\"name\": \"n1\", \"pending\": false, \"members\": [{}]}",
+        "\"name\": \"n1\", \"pending\": false, \"has_log\": false, \"members\": [{}]}",
     };
     struct fixture *f = *state;
 
