@@ -172,7 +172,7 @@ static void the_failover_writer_sends_one_write_until_it_is_acknowledged(void **
     struct fixture *f = *state;
     const char *key;
 
-    prepare(f, script, "--failover", "--duration", "0.05", NULL);
+    prepare(f, script, "--failover", "--duration", "0.3", NULL);
     assert_int_equal(bench_failover_run(&f->options, &f->error), STATUS_OK);
 
     assert_true(stub_server_count(f->server) > 4);
