@@ -728,12 +728,15 @@ static void a_node_that_forms_is_answered_on_its_own_connection(void **state)
 static void dialling_tells_why_it_failed(void **state)
 {
     struct fixture *f = *state;
+    const uint64_t stranger = 77;
     struct dial *started;
     char address[32];
     unsigned port = peers_port(f->nodes[0].peers);
 
     (void)snprintf(address, sizeof address, "127.0.0.1:%u", port);
-    assert_int_equal(dial(f, address, PURPOSE_CONTROL), STATUS_NOT_FOUND); /* Not a member yet. */
+    assert_int_equal(dial(f, address, PURPOSE_CONTROL), STATUS_BUSY); /* It knows nobody yet. */
+    peers_set(f->nodes[0].peers, &stranger, 1);
+    assert_int_equal(dial(f, address, PURPOSE_CONTROL), STATUS_NOT_FOUND); /* No member. */
     assert_int_equal(dial(f, "192.0.2.1:1", PURPOSE_CONTROL), STATUS_PERMISSION);
     assert_int_equal(dial(f, "-.invalid:1", PURPOSE_CONTROL), STATUS_NOT_FOUND);
     close_node(&f->nodes[0]);
