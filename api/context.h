@@ -29,6 +29,8 @@ struct api_thread {
      * mailbox outlives them. */
     unsigned outstanding;
     struct metrics *metrics; /* This thread's own counters; summed by /metrics. */
+    unsigned read_wait_ms;  /* 0: LIMIT_REPLICA_WAIT_MS. Tests shorten both. */
+    unsigned write_wait_ms; /* 0: LIMIT_OUTCOME_WAIT_MS. */
     const char *name;
     const char *version;
     struct server *server;

@@ -203,23 +203,27 @@ static bool take_tag(struct slice *text, struct slice *tag)
     return text->size == 0 || text->data[0] == ',';
 }
 
+#define NO_REVISION UINT64_MAX /* Counters stay far below it. */
+
 /* A tag that is no revision is a tag all the same: one that nothing here ever had. */
+static uint64_t revision_of(struct slice tag)
+{
+    uint64_t revision;
+
+    return param_parse_number(tag, &revision) && revision > 0 ? revision : NO_REVISION;
+}
+
 static bool take_tags(struct slice text, struct condition *condition)
 {
-    unsigned n = 0;
-
     for (text = skip(text, " \t,"); text.size > 0; text = skip(text, " \t,")) {
         struct slice tag;
-        uint64_t revision;
 
-        if (!take_tag(&text, &tag) || ++n > LIMIT_TAGS) {
+        if (condition->n_tags == LIMIT_TAGS || !take_tag(&text, &tag)) {
             return false;
         }
-        if (param_parse_number(tag, &revision) && revision > 0) {
-            condition->tags[condition->n_tags++] = revision;
-        }
+        condition->tags[condition->n_tags++] = revision_of(tag);
     }
-    return n > 0;
+    return condition->n_tags > 0;
 }
 
 static enum status take_condition(struct input *input, const char *name,

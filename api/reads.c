@@ -66,7 +66,8 @@ struct reads *reads_new(struct api_thread *thread)
 
     CHECK(LIMIT_NO_LEADER_WAIT_MS == LIMIT_REPLICA_WAIT_MS); /* One queue of deadlines for both. */
     reads->thread = thread;
-    deadlines_init(&reads->deadlines, &thread->loop, LIMIT_REPLICA_WAIT_MS);
+    deadlines_init(&reads->deadlines, &thread->loop,
+                   thread->read_wait_ms == 0 ? LIMIT_REPLICA_WAIT_MS : thread->read_wait_ms);
     queue_init(&reads->ready);
     queue_init(&reads->spare);
     return reads;

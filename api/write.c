@@ -47,7 +47,8 @@ struct writes *writes_new(struct api_thread *thread)
     struct writes *writes = memory_new_zeroed(1, sizeof(*writes));
 
     writes->thread = thread;
-    deadlines_init(&writes->deadlines, &thread->loop, LIMIT_OUTCOME_WAIT_MS);
+    deadlines_init(&writes->deadlines, &thread->loop,
+                   thread->write_wait_ms == 0 ? LIMIT_OUTCOME_WAIT_MS : thread->write_wait_ms);
     return writes;
 }
 

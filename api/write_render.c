@@ -72,6 +72,13 @@ static void render_failure_facts(const struct operation_result *operation, const
     }
 }
 
+/* Some refusals concern the command as a whole. */
+static bool is_of_operation(enum outcome outcome)
+{
+    return outcome != OUTCOME_IDEMPOTENCY_KEY_REUSED && outcome != OUTCOME_NAMESPACE_NOT_FOUND &&
+           outcome != OUTCOME_STORAGE_FULL;
+}
+
 static void render_failure(enum write_answer answer, const struct result *result,
                            const struct operation_result *operation, struct response *response)
 {
@@ -83,8 +90,7 @@ static void render_failure(enum write_answer answer, const struct result *result
     problem_begin(response, problem_of_outcome(operation->outcome), "%s",
                   detail_of(operation->outcome));
     render_failure_facts(operation, pointer, response);
-    if (answer == WRITE_ANSWER_RESULTS && operation->outcome != OUTCOME_IDEMPOTENCY_KEY_REUSED &&
-        operation->outcome != OUTCOME_NAMESPACE_NOT_FOUND) {
+    if (answer == WRITE_ANSWER_RESULTS && is_of_operation(operation->outcome)) {
         problem_number(response, "op", result->failed_operation);
     }
     problem_end(response);
