@@ -50,8 +50,7 @@ static bool copy_slice(struct slice from, char *to, size_t size)
     return true;
 }
 
-/* --- The list -----------------------------------------------------------------------------------
- */
+/* --- The list --- */
 
 /* One "name=HOST:PORT". The address is kept in the form that all nodes write it in. */
 static enum status parse_named(struct slice text, struct named *named, struct error *error)
@@ -190,8 +189,7 @@ enum status bootstrap_check_list(const char *initial_cluster, const struct ident
     return status;
 }
 
-/* --- Opening ------------------------------------------------------------------------------------
- */
+/* --- Opening --- */
 
 static enum status check_pending(const struct bootstrap *bootstrap, struct error *error)
 {
@@ -307,8 +305,7 @@ void bootstrap_describe(const struct bootstrap *bootstrap, struct buffer *text)
     }
 }
 
-/* --- What this node becomes ---------------------------------------------------------------------
- */
+/* --- What this node becomes --- */
 
 static enum status become(struct bootstrap *bootstrap, const struct identity *next,
                           struct error *error)
@@ -354,8 +351,7 @@ static enum status draw_cluster(struct bootstrap *bootstrap, struct error *error
     return become(bootstrap, &next, error);
 }
 
-/* --- Frames -------------------------------------------------------------------------------------
- */
+/* --- Frames --- */
 
 static void fill_members(const struct identity *identity, struct frame_bootstrap *bootstrap)
 {
@@ -426,8 +422,7 @@ static enum status step(struct bootstrap *bootstrap, struct error *error)
     return status;
 }
 
-/* --- What others are ----------------------------------------------------------------------------
- */
+/* --- What others are --- */
 
 static bool same_cluster(const struct bootstrap *bootstrap, struct slice cluster_id)
 {
@@ -577,8 +572,7 @@ enum status bootstrap_answered(struct bootstrap *bootstrap, unsigned peer,
     return step(bootstrap, error);
 }
 
-/* --- Being asked --------------------------------------------------------------------------------
- */
+/* --- Being asked --- */
 
 static enum status refuse_list(struct error *text, const char *what)
 {

@@ -61,8 +61,7 @@ struct channel {
     struct error error;
 };
 
-/* --- Failing ------------------------------------------------------------------------------------
- */
+/* --- Failing --- */
 
 static void stop_io(struct channel *channel, const struct error *error)
 {
@@ -98,8 +97,7 @@ static void uv_error(struct error *error, const char *what, int rv)
     (void)error_set(error, STATUS_IO, "%s: %s", what, uv_strerror(rv)); /* The text is used. */
 }
 
-/* --- Opening ------------------------------------------------------------------------------------
- */
+/* --- Opening --- */
 
 static void on_handle_closed(uv_handle_t *handle)
 {
@@ -160,8 +158,7 @@ void channel_tune(int fd)
     set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, SILENCE_MS);
 }
 
-/* --- Reading ------------------------------------------------------------------------------------
- */
+/* --- Reading --- */
 
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
@@ -252,8 +249,7 @@ static enum status start_reading(struct channel *channel, struct error *error)
     return STATUS_OK;
 }
 
-/* --- Connecting ---------------------------------------------------------------------------------
- */
+/* --- Connecting --- */
 
 static void on_connect(uv_connect_t *connect, int rv)
 {
@@ -331,8 +327,7 @@ void channel_lift_limit(struct channel *channel)
     channel->frame_limit = LIMIT_FRAME_BYTES;
 }
 
-/* --- Writing ------------------------------------------------------------------------------------
- */
+/* --- Writing --- */
 
 size_t channel_queued_bytes(const struct channel *channel)
 {
@@ -428,8 +423,7 @@ void channel_flush(struct channel *channel)
     }
 }
 
-/* --- Ending -------------------------------------------------------------------------------------
- */
+/* --- Ending --- */
 
 enum status channel_detach(struct channel *channel, int *fd)
 {

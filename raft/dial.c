@@ -37,8 +37,7 @@ struct dial {
 
 static void try_next(struct dial *dial);
 
-/* --- Ending -------------------------------------------------------------------------------------
- */
+/* --- Ending --- */
 
 static void maybe_closed(struct dial *dial)
 {
@@ -86,8 +85,7 @@ void dial_cancel(struct dial *dial)
     end(dial);
 }
 
-/* --- The handshake ------------------------------------------------------------------------------
- */
+/* --- The handshake --- */
 
 static void on_timeout(uv_timer_t *timer)
 {
@@ -159,8 +157,7 @@ static const struct channel_events events = {
     .on_broken = on_broken,
 };
 
-/* --- Connecting ---------------------------------------------------------------------------------
- */
+/* --- Connecting --- */
 
 /* The next IP address to try, or NULL. */
 static const struct sockaddr *take_next(struct dial *dial)

@@ -79,8 +79,7 @@ static bool look(struct forming *forming, enum status status, const struct error
     return false;
 }
 
-/* --- Asking -------------------------------------------------------------------------------------
- */
+/* --- Asking --- */
 
 static void on_send(void *data, unsigned peer, const struct frame *frame)
 {
@@ -164,8 +163,7 @@ static void dial_other(struct other *other)
     }
 }
 
-/* --- Being asked --------------------------------------------------------------------------------
- */
+/* --- Being asked --- */
 
 bool forming_heard(struct forming *forming, const struct frame_hello *hello)
 {
@@ -192,8 +190,7 @@ bool forming_asked(struct forming *forming, const struct frame_hello *hello,
     return channel_send(channel, &reply) == STATUS_OK;
 }
 
-/* --- Time ---------------------------------------------------------------------------------------
- */
+/* --- Time --- */
 
 static void tell_who_is_missing(struct forming *forming)
 {
@@ -258,8 +255,7 @@ static void on_tick(uv_timer_t *timer)
     }
 }
 
-/* --- Life ---------------------------------------------------------------------------------------
- */
+/* --- Life --- */
 
 static enum status on_store(void *data, const struct identity *identity, struct error *error)
 {

@@ -120,8 +120,7 @@ static enum status read_whole(const struct identity_directory *directory, const 
     return status;
 }
 
-/* --- The file -----------------------------------------------------------------------------------
- */
+/* --- The file --- */
 
 static void format_id(uint64_t id, char text[17])
 {
@@ -251,8 +250,7 @@ static enum status parse_identity(const struct identity_directory *directory, st
     return status;
 }
 
-/* --- The directory ------------------------------------------------------------------------------
- */
+/* --- The directory --- */
 
 static enum status make_directory(const char *path, struct error *error)
 {

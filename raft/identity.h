@@ -31,7 +31,7 @@ struct identity {
     char cluster_id[IDENTITY_CLUSTER_BYTES + 1];
     uint64_t id;
     char name[LIMIT_NAME_BYTES + 1];
-    bool has_log; /* The log was begun: from then on, a missing log is a lost one. */
+    bool has_log;       /* The log was begun: from then on, a missing log is a lost one. */
     unsigned n_members; /* Those that formed the cluster; who is a member now is in the state. */
     struct identity_member members[LIMIT_MEMBERS];
 };

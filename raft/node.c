@@ -10,85 +10,23 @@
  *
  * What can go wrong: whatever stops this node (a damaged disk, a log that was lost) is told by
  * on_exit(), once; damage is marked in the data directory before. */
-#include "raft/node.h"
+#include "raft/node_private.h"
 
-#include <inttypes.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "daemon/base/check.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
 #include "raft/address.h"
-#include "raft/agreement.h"
-#include "raft/disk.h"
-#include "raft/forming.h"
-#include "raft/inbox.h"
-#include "raft/members.h"
-#include "raft/peer.h"
-#include "raft/seam.h"
-#include "raft/segments.h"
-#include "raft/transport.h"
-#include "raft/watcher.h"
 
 #define TICK_MS               10
 #define LEAVE_MS              2000
 #define ELECTION_TIMEOUT_MS   150
 #define HEARTBEAT_MS          30
 #define FREE_DISK_FLOOR_BYTES (256ull << 20)
-
-struct node {
-    struct node *next_remains;
-    struct node_options options;
-    char *name;
-    char *data_directory;
-    char *peer_address; /* Announced. */
-    char *api_address;
-    char *version;
-
-    struct identity_directory *directory;
-    struct identity identity;
-    struct store *store;
-    struct machine_position position; /* At start. */
-    struct applier *applier;
-    struct members *members;
-    struct watcher *watcher; /* NULL before the raft parts are there. */
-
-    /* The consensus thread's. */
-    pthread_t thread;
-    bool has_loop;
-    uv_loop_t loop;
-    uv_prepare_t prepare;
-    uv_check_t check;
-    uv_timer_t ticker;
-    struct inbox inbox;
-    struct mailbox home; /* Of the watcher's submission. */
-    struct peers *peers;
-    struct forming *forming; /* NULL once it is formed. */
-    struct transport *transport;
-    struct disk *disk;
-    struct seam *seam;
-    struct agreement *agreement; /* NULL while forming, and at the end. */
-    bool is_leaving;
-    uint64_t leave_until_ms;
-    unsigned ticks;
-
-    atomic_bool is_closing; /* node_close() was called. */
-    atomic_bool has_exited; /* on_exit() was called. */
-
-    pthread_mutex_t status_mutex;
-    struct node_status status; /* As published. */
-    struct node_status next;   /* The consensus thread's, to be published. */
-};
-
-static uint64_t now_ms(const struct node *node)
-{
-    return uv_now(&node->loop);
-}
 
 static uint64_t wall_ms(void)
 {
@@ -98,11 +36,10 @@ static uint64_t wall_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-/* --- Stopping for good --------------------------------------------------------------------------
- */
+/* --- Stopping for good --- */
 
 /* Any thread. */
-static void exit_with(struct node *node, enum node_exit why, const struct error *error)
+void node_exit_with(struct node *node, enum node_exit why, const struct error *error)
 {
     if (atomic_exchange(&node->has_exited, true)) {
         return; /* What follows from the first trouble is none of its own. */
@@ -115,7 +52,7 @@ static void exit_with(struct node *node, enum node_exit why, const struct error 
 }
 
 /* What a failure of disk or state means for the supervisor. */
-static enum node_exit exit_of(enum status status)
+enum node_exit node_exit_of(enum status status)
 {
     return status == STATUS_CORRUPT || status == STATUS_MISMATCH || status == STATUS_UNSUPPORTED
                ? NODE_EXIT_DAMAGED
@@ -127,21 +64,15 @@ static void on_store_damage(void *data, const char *what)
     struct error error;
 
     (void)error_set(&error, STATUS_CORRUPT, "the state is damaged: %s", what); /* Told below. */
-    exit_with(data, NODE_EXIT_DAMAGED, &error);
+    node_exit_with(data, NODE_EXIT_DAMAGED, &error);
 }
 
 static void on_applier_failure(void *data, const struct error *error)
 {
-    exit_with(data, exit_of(error->status), error);
+    node_exit_with(data, node_exit_of(error->status), error);
 }
 
-static void on_disk_failure(void *data, const struct error *error)
-{
-    exit_with(data, NODE_EXIT_RESTART, error);
-}
-
-/* --- The apply thread ---------------------------------------------------------------------------
- */
+/* --- The apply thread --- */
 
 static void on_result(void *data, struct applied *work, uint32_t bundle, uint32_t command,
                       struct slice result)
@@ -170,327 +101,7 @@ static void on_done(void *data, struct applied *work)
     inbox_executed(&node->inbox, work);
 }
 
-/* --- What agreement needs -----------------------------------------------------------------------
- */
-
-static bool on_send(void *data, uint64_t peer, const struct frame *frame)
-{
-    struct node *node = data;
-
-    return peers_send(node->peers, peer, frame);
-}
-
-static void on_execute(void *data, struct applied *work)
-{
-    struct node *node = data;
-
-    applier_push(node->applier, work);
-}
-
-static void on_answer(void *data, struct submission *submission)
-{
-    struct node *node = data;
-
-    inbox_answer(&node->inbox, submission);
-}
-
-static void on_answer_read(void *data, struct read_ticket *ticket)
-{
-    struct node *node = data;
-
-    inbox_answer_read(&node->inbox, ticket);
-}
-
-static size_t on_queued_bytes(void *data)
-{
-    const struct node *node = data;
-
-    return applier_queued_bytes(node->applier);
-}
-
-static uint64_t on_next_due(void *data)
-{
-    const struct node *node = data;
-
-    return applier_next_due_ms(node->applier);
-}
-
-static void on_agreement_exit(void *data, enum node_exit why, const struct error *error)
-{
-    exit_with(data, why, error);
-}
-
-/* --- What the peers need ------------------------------------------------------------------------
- */
-
-static const struct identity *identity_of(const struct node *node)
-{
-    return node->forming != NULL ? forming_identity(node->forming) : &node->identity;
-}
-
-static void on_describe(void *data, struct frame_hello *hello)
-{
-    const struct node *node = data;
-    const struct identity *identity = identity_of(node);
-
-    hello->identity = identity->stage;
-    hello->cluster_id = slice_of_string(identity->cluster_id);
-    hello->id = identity->id;
-    hello->name = slice_of_string(node->name);
-    hello->peer_address = slice_of_string(node->peer_address);
-    hello->api_address = slice_of_string(node->api_address);
-    hello->version = slice_of_string(node->version);
-}
-
-static bool on_lookup(void *data, uint64_t id, char address[LIMIT_ADDRESS_BYTES + 1])
-{
-    const struct node *node = data;
-
-    return members_address(node->members, id, address);
-}
-
-static void on_peer_frame(void *data, uint64_t peer, const struct frame *frame)
-{
-    struct node *node = data;
-
-    if (node->agreement != NULL) {
-        agreement_frame(node->agreement, peer, frame, now_ms(node));
-    }
-}
-
-static void on_peer_up(void *data, uint64_t peer)
-{
-    struct node *node = data;
-
-    if (node->agreement != NULL) {
-        agreement_peer_up(node->agreement, peer, now_ms(node));
-    }
-}
-
-static void on_peer_down(void *data, uint64_t peer)
-{
-    struct node *node = data;
-
-    if (node->agreement != NULL) {
-        agreement_peer_down(node->agreement, peer, now_ms(node));
-    }
-}
-
-static void on_raft_connection(void *data, uint64_t peer, int fd)
-{
-    struct node *node = data;
-
-    if (node->transport == NULL) {
-        (void)close(fd); /* The peer tries again. */
-        return;
-    }
-    transport_accept(node->transport, peer, fd);
-}
-
-static bool on_bootstrap_hello(void *data, const struct frame_hello *hello)
-{
-    struct node *node = data;
-
-    /* A member answers who it is; that is all that the other needs. */
-    return node->forming == NULL || forming_heard(node->forming, hello);
-}
-
-static bool on_bootstrap_request(void *data, const struct frame_hello *hello,
-                                 const struct frame *request, struct channel *channel)
-{
-    struct node *node = data;
-
-    return node->forming != NULL && forming_asked(node->forming, hello, request, channel);
-}
-
-/* --- Taking part --------------------------------------------------------------------------------
- */
-
-static void update_peers(struct node *node)
-{
-    uint64_t ids[LIMIT_MEMBERS];
-    unsigned n_ids = members_others(node->members, node->identity.id, ids);
-
-    peers_set(node->peers, ids, n_ids);
-}
-
-/* A member that had a log and finds an empty one must not begin a new one: what it voted for and
- * acknowledged is gone. (A log that is shorter than what the state remembers is refused by the
- * disk.) */
-static enum status refuse_lost_log(const struct node *node, struct error *error)
-{
-    struct segments_summary summary;
-    enum status status;
-
-    if (!node->identity.has_log || node->position.stored > 0) {
-        return STATUS_OK;
-    }
-    status = segments_check(identity_raft_directory(node->directory), 0, &summary, error);
-    if (status == STATUS_OK && summary.last_index == 0) {
-        status = error_set(error, STATUS_MISMATCH,
-                           "the log of this node in \"%s\" is gone, and with it what the node has "
-                           "promised to the others: remove the data directory, and let it join "
-                           "the cluster again as a new member",
-                           identity_raft_directory(node->directory));
-    }
-    return status;
-}
-
-static enum status begin_log(struct node *node, struct error *error)
-{
-    struct seam_configuration *first;
-    enum status status;
-
-    if (node->identity.has_log) {
-        return STATUS_OK;
-    }
-    first = memory_new_zeroed(1, sizeof *first);
-    first->n_members = node->identity.n_members;
-    for (unsigned i = 0; i < first->n_members; i++) {
-        first->members[i].id = node->identity.members[i].id;
-        first->members[i].role = NODE_ROLE_VOTER;
-    }
-    status = seam_bootstrap(node->seam, first, error);
-    free(first);
-    if (status != STATUS_OK && status != STATUS_EXISTS) { /* It stopped right after that. */
-        return status;
-    }
-    node->identity.has_log = true;
-    return identity_store(node->directory, &node->identity, error);
-}
-
-static enum status open_log(struct node *node, struct error *error)
-{
-    const struct disk_options disk_options = {
-        .directory = identity_raft_directory(node->directory),
-        .loop = &node->loop,
-        .transport = transport_raft(node->transport),
-        .state_stored = node->position.stored,
-        .data = node,
-        .on_failure = on_disk_failure,
-    };
-    struct seam_options seam_options = {
-        .self = node->identity.id,
-        .cluster_id = node->identity.cluster_id,
-        .election_timeout_ms = node->options.election_timeout_ms,
-        .heartbeat_ms = node->options.heartbeat_ms,
-        .state_applied_index = node->position.applied_index,
-        .state_stored = node->position.stored,
-    };
-    enum status status = disk_open(&disk_options, &node->disk, error);
-
-    if (status != STATUS_OK) {
-        return status;
-    }
-    seam_options.io = disk_io(node->disk);
-    status = seam_open(&seam_options, &node->seam, error);
-    if (status != STATUS_OK) {
-        return status;
-    }
-    return begin_log(node, error);
-}
-
-static enum status open_agreement(struct node *node, struct error *error)
-{
-    const struct agreement_options options = {
-        .self = node->identity.id,
-        .boot = identity_draw_id(),
-        .cluster_id = node->identity.cluster_id,
-        .version = node->version,
-        .free_disk_floor_bytes = node->options.free_disk_floor_bytes,
-        .election_timeout_ms = node->options.election_timeout_ms,
-        .state_applied_index = node->position.applied_index,
-        .state_time_ms = node->position.time_ms,
-        .data = node,
-        .send = on_send,
-        .execute = on_execute,
-        .answer = on_answer,
-        .answer_read = on_answer_read,
-        .executor_queued_bytes = on_queued_bytes,
-        .executor_next_due_ms = on_next_due,
-        .exit = on_agreement_exit,
-    };
-    enum status status =
-        agreement_open(&options, node->seam, now_ms(node), &node->agreement, error);
-
-    if (status != STATUS_OK) {
-        return status;
-    }
-    return seam_start(node->seam, error);
-}
-
-static enum status open_watcher(struct node *node, struct error *error)
-{
-    const struct watcher_options options = {
-        .node = node,
-        .store = node->store,
-        .members = node->members,
-        .home = &node->home,
-        .directory = node->data_directory,
-        .self =
-            {
-                .id = node->identity.id,
-                .name = slice_of_string(node->name),
-                .peer_address = slice_of_string(node->peer_address),
-                .api_address = slice_of_string(node->api_address),
-                .version = slice_of_string(node->version),
-            },
-    };
-
-    return watcher_open(&options, &node->watcher, error);
-}
-
-/* This node is a member: open its log and take part. */
-static enum status take_part(struct node *node, struct error *error)
-{
-    enum status status;
-
-    members_set_formed(node->members, &node->identity);
-    status = refuse_lost_log(node, error);
-    if (status != STATUS_OK) {
-        return status;
-    }
-    node->transport = transport_open(&node->loop, node->peers, node, on_lookup);
-    status = open_log(node, error);
-    if (status == STATUS_OK) {
-        status = open_agreement(node, error);
-    }
-    if (status == STATUS_OK) {
-        status = open_watcher(node, error);
-    }
-    if (status == STATUS_OK) {
-        update_peers(node);
-    }
-    return status;
-}
-
-static void on_formed(void *data)
-{
-    struct node *node = data;
-    struct error error;
-
-    node->identity = *forming_identity(node->forming);
-    forming_close(node->forming);
-    node->forming = NULL;
-    if (take_part(node, &error) != STATUS_OK) {
-        exit_with(node, exit_of(error.status), &error);
-    }
-}
-
-static void on_forming_failed(void *data, const struct error *error)
-{
-    struct node *node = data;
-    bool is_lost = error->status == STATUS_EXISTS || error->status == STATUS_MISMATCH;
-    struct error copy = *error;
-
-    node->identity = *forming_identity(node->forming);
-    forming_close(node->forming);
-    node->forming = NULL;
-    exit_with(node, is_lost ? NODE_EXIT_REMOVED : NODE_EXIT_RESTART, &copy);
-}
-
-/* --- The status ---------------------------------------------------------------------------------
- */
+/* --- The status --- */
 
 static void publish_status(struct node *node)
 {
@@ -498,7 +109,7 @@ static void publish_status(struct node *node)
 
     memset(next, 0, sizeof *next);
     if (node->agreement != NULL) {
-        agreement_status(node->agreement, now_ms(node), next);
+        agreement_status(node->agreement, node_now_ms(node), next);
         members_describe(node->members, next);
     } else {
         next->state = NODE_FORMING;
@@ -521,8 +132,7 @@ void node_status(struct node *node, struct node_status *status)
     CHECK(pthread_mutex_unlock(&node->status_mutex) == 0);
 }
 
-/* --- The loop -----------------------------------------------------------------------------------
- */
+/* --- The loop --- */
 
 /* Without agreement: there is no cluster yet, or not any more. */
 static void turn_away(struct node *node, struct queue *submissions, struct queue *reads)
@@ -561,15 +171,16 @@ static void read_mail(struct node *node)
         return;
     }
     while ((link = queue_pop(&executed)) != NULL) {
-        agreement_executed(node->agreement, CONTAINER_OF(link, struct applied, link), now_ms(node));
+        agreement_executed(node->agreement, CONTAINER_OF(link, struct applied, link),
+                           node_now_ms(node));
     }
     while ((link = queue_pop(&submissions)) != NULL) {
         agreement_submit(node->agreement, CONTAINER_OF(link, struct submission, message.link),
-                         now_ms(node));
+                         node_now_ms(node));
     }
     while ((link = queue_pop(&reads)) != NULL) {
         agreement_read(node->agreement, CONTAINER_OF(link, struct read_ticket, message.link),
-                       now_ms(node));
+                       node_now_ms(node));
     }
 }
 
@@ -581,7 +192,7 @@ static void on_mail(uv_async_t *async)
 static void end_turn(struct node *node)
 {
     if (node->agreement != NULL) {
-        agreement_flush(node->agreement, now_ms(node));
+        agreement_flush(node->agreement, node_now_ms(node));
     }
     peers_flush(node->peers);
 }
@@ -600,13 +211,13 @@ static void leave(struct node *node)
 {
     if (!node->is_leaving) {
         node->is_leaving = true;
-        node->leave_until_ms = now_ms(node) + LEAVE_MS;
+        node->leave_until_ms = node_now_ms(node) + LEAVE_MS;
         if (node->agreement != NULL) {
-            agreement_leave(node->agreement, now_ms(node));
+            agreement_leave(node->agreement, node_now_ms(node));
         }
     }
     if (node->agreement == NULL || agreement_has_left(node->agreement) ||
-        now_ms(node) >= node->leave_until_ms) {
+        node_now_ms(node) >= node->leave_until_ms) {
         uv_stop(&node->loop);
     }
 }
@@ -616,10 +227,10 @@ static void on_tick(uv_timer_t *ticker)
     struct node *node = ticker->data;
 
     if (node->watcher != NULL) { /* All parts are there. */
-        agreement_tick(node->agreement, now_ms(node), wall_ms(),
+        agreement_tick(node->agreement, node_now_ms(node), wall_ms(),
                        watcher_free_disk_bytes(node->watcher));
         if (node->ticks++ % (1000 / TICK_MS) == 0) {
-            update_peers(node); /* The table may have changed. */
+            node_update_peers(node); /* The table may have changed. */
         }
     }
     if (atomic_load(&node->is_closing)) {
@@ -628,8 +239,7 @@ static void on_tick(uv_timer_t *ticker)
     publish_status(node);
 }
 
-/* --- The end ------------------------------------------------------------------------------------
- */
+/* --- The end --- */
 
 /* What libraft, and its work on libuv's pool, may still touch is kept to the end of the process,
  * where leak checkers find it. */
@@ -712,8 +322,7 @@ static void *run(void *data)
     return NULL;
 }
 
-/* --- Life ---------------------------------------------------------------------------------------
- */
+/* --- Life --- */
 
 /* The loop is at its end, or there is none. */
 static void release(struct node *node)
@@ -816,25 +425,6 @@ static enum status open_state(struct node *node, struct error *error)
     return applier_open(&applier_options, &node->applier, error);
 }
 
-static enum status open_peers(struct node *node, struct error *error)
-{
-    const struct peers_options options = {
-        .listen_address = node->options.peer_address,
-        .allow_insecure = node->options.allow_insecure_peers,
-        .data = node,
-        .describe = on_describe,
-        .lookup = on_lookup,
-        .on_frame = on_peer_frame,
-        .on_up = on_peer_up,
-        .on_down = on_peer_down,
-        .on_raft = on_raft_connection,
-        .on_bootstrap_hello = on_bootstrap_hello,
-        .on_bootstrap_request = on_bootstrap_request,
-    };
-
-    return peers_open(&node->loop, &options, &node->peers, error);
-}
-
 static enum status open_loop(struct node *node, struct error *error)
 {
     enum status status;
@@ -858,31 +448,7 @@ static enum status open_loop(struct node *node, struct error *error)
     CHECK(uv_prepare_start(&node->prepare, on_prepare) == 0);
     CHECK(uv_check_start(&node->check, on_check) == 0);
     CHECK(uv_timer_start(&node->ticker, on_tick, TICK_MS, TICK_MS) == 0);
-    return open_peers(node, error);
-}
-
-static enum status begin(struct node *node, struct error *error)
-{
-    const struct forming_options options = {
-        .loop = &node->loop,
-        .peers = node->peers,
-        .directory = node->directory,
-        .name = node->name,
-        .peer_address = node->peer_address,
-        .api_address = node->api_address,
-        .initial_cluster = node->options.initial_cluster,
-        .allow_insecure = node->options.allow_insecure_peers,
-        .data = node,
-        .on_formed = on_formed,
-        .on_failed = on_forming_failed,
-    };
-
-    if (node->identity.stage == IDENTITY_MEMBER) {
-        log_info("cluster", "this node is a member cluster=%s id=%016" PRIx64,
-                 node->identity.cluster_id, node->identity.id);
-        return take_part(node, error);
-    }
-    return forming_open(&options, &node->identity, &node->forming, error);
+    return node_open_peers(node, error);
 }
 
 static enum status start_thread(struct node *node, struct error *error)
@@ -917,7 +483,7 @@ enum status node_open(const struct node_options *options, struct node **node, st
         status = open_loop(opened, error);
     }
     if (status == STATUS_OK) {
-        status = begin(opened, error);
+        status = node_begin(opened, error);
     }
     if (status == STATUS_OK) {
         status = start_thread(opened, error);

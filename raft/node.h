@@ -17,9 +17,9 @@ struct store;
 struct applier;
 
 enum node_exit {
-    NODE_EXIT_DAMAGED,  /* A disk, log or record cannot be trusted. */
-    NODE_EXIT_REMOVED,  /* This node is no member any more. */
-    NODE_EXIT_RESTART,  /* A restart cures it: the supervisor should do that. */
+    NODE_EXIT_DAMAGED, /* A disk, log or record cannot be trusted. */
+    NODE_EXIT_REMOVED, /* This node is no member any more. */
+    NODE_EXIT_RESTART, /* A restart cures it: the supervisor should do that. */
 };
 
 struct node_options {
@@ -30,9 +30,9 @@ struct node_options {
     const char *api_address;     /* HOST:PORT to announce to the others. */
     const char *initial_cluster; /* "n1=host:port,..." or NULL once the cluster exists. */
     const char *version;
-    bool allow_insecure_peers; /* Peers may talk beyond loopback without TLS. */
-    unsigned election_timeout_ms;  /* 0: 150. */
-    unsigned heartbeat_ms;         /* 0: 30. */
+    bool allow_insecure_peers;      /* Peers may talk beyond loopback without TLS. */
+    unsigned election_timeout_ms;   /* 0: 150. */
+    unsigned heartbeat_ms;          /* 0: 30. */
     uint64_t free_disk_floor_bytes; /* Below it: storage-full. 0: 256 MiB. */
     void *data;
     /* Any thread (the consensus thread, or one that met a damaged record): the node cannot go on;
@@ -40,10 +40,11 @@ struct node_options {
     void (*on_exit)(void *data, enum node_exit why, const struct error *error);
 };
 
-/* Lock the data directory, read the identity, open the store in it, check the log, start the threads
- * (consensus and apply). A damaged record is marked in the data directory, so that the next start
- * refuses, before on_exit() is called with NODE_EXIT_DAMAGED. Returns before the cluster is formed. STATUS_MISMATCH: the directory belongs to another node or cluster.
- * STATUS_CORRUPT: the log or state is damaged, with what to do. */
+/* Lock the data directory, read the identity, open the store in it, check the log, start the
+ * threads (consensus and apply). A damaged record is marked in the data directory, so that the next
+ * start refuses, before on_exit() is called with NODE_EXIT_DAMAGED. Returns before the cluster is
+ * formed. STATUS_MISMATCH: the directory belongs to another node or cluster. STATUS_CORRUPT: the
+ * log or state is damaged, with what to do. */
 MUST_USE enum status node_open(const struct node_options *options, struct node **node,
                                struct error *error);
 
@@ -99,19 +100,19 @@ struct node_member {
     char api_address[LIMIT_ADDRESS_BYTES + 1];
     char version[32];
     enum node_role role;
-    uint64_t match_index;      /* As the leader knows it; elsewhere what the member reported. */
-    uint64_t applied_index;    /* As the member reported it. */
-    uint64_t last_contact_ms;  /* Milliseconds since it was heard; UINT64_MAX: never. 0 for self. */
-    bool healthy;              /* Heard within a second and not short of disk. */
+    uint64_t match_index;     /* As the leader knows it; elsewhere what the member reported. */
+    uint64_t applied_index;   /* As the member reported it. */
+    uint64_t last_contact_ms; /* Milliseconds since it was heard; UINT64_MAX: never. 0 for self. */
+    bool healthy;             /* Heard within a second and not short of disk. */
 };
 
 /* Why this node is not ready; bits. */
-#define NODE_CAUSE_FORMING 1u      /* The cluster is not formed yet. */
-#define NODE_CAUSE_NO_LEADER 2u    /* It sees no leader. */
-#define NODE_CAUSE_BEHIND 4u       /* It has not executed what was committed when it started. */
+#define NODE_CAUSE_FORMING     1u  /* The cluster is not formed yet. */
+#define NODE_CAUSE_NO_LEADER   2u  /* It sees no leader. */
+#define NODE_CAUSE_BEHIND      4u  /* It has not executed what was committed when it started. */
 #define NODE_CAUSE_NEEDS_STATE 8u  /* It is further behind than the leader's log reaches. */
-#define NODE_CAUSE_SLOW_DISK 16u   /* A log write is pending for over a second. */
-#define NODE_CAUSE_CLOSING 32u
+#define NODE_CAUSE_SLOW_DISK   16u /* A log write is pending for over a second. */
+#define NODE_CAUSE_CLOSING     32u
 
 /* A copy of what the consensus thread knew at its last turn (100 ms old at most). */
 struct node_status {
@@ -123,8 +124,8 @@ struct node_status {
     uint64_t last_index; /* Of this node's log. */
     uint64_t commit_index;
     uint64_t applied_index;
-    uint32_t causes; /* NODE_CAUSE_*: 0 is ready. */
-    bool storage_full; /* A voter is short of disk: what adds is refused. */
+    uint32_t causes;    /* NODE_CAUSE_*: 0 is ready. */
+    bool storage_full;  /* A voter is short of disk: what adds is refused. */
     uint64_t elections; /* Leader changes seen since start. */
     uint64_t pending_commands;
     uint64_t pending_bytes;

@@ -85,8 +85,7 @@ static void describe_self(const struct peers *peers, enum frame_purpose purpose,
     hello->expected_id = expected_id;
 }
 
-/* --- Connections from members -------------------------------------------------------------------
- */
+/* --- Connections from members --- */
 
 static bool is_control(enum frame_type type)
 {
@@ -130,8 +129,7 @@ static const struct channel_events in_events = {
     .on_broken = on_broken_in,
 };
 
-/* --- Connections to members ---------------------------------------------------------------------
- */
+/* --- Connections to members --- */
 
 static void retry_later(struct member *member, unsigned base_ms)
 {
@@ -221,8 +219,7 @@ static void connect_member(struct member *member)
     }
 }
 
-/* --- Greetings and visitors ---------------------------------------------------------------------
- */
+/* --- Greetings and visitors --- */
 
 static void drop_guest(struct guest *guest, bool keep_channel)
 {
@@ -454,8 +451,7 @@ static void on_connection(uv_stream_t *listener, int rv)
     peers->n_guests++;
 }
 
-/* --- Time ---------------------------------------------------------------------------------------
- */
+/* --- Time --- */
 
 static void expire_greetings(struct peers *peers, uint64_t now_ms)
 {
@@ -486,8 +482,7 @@ static void on_tick(uv_timer_t *timer)
     }
 }
 
-/* --- Life ---------------------------------------------------------------------------------------
- */
+/* --- Life --- */
 
 static void on_handle_closed(uv_handle_t *handle)
 {

@@ -42,8 +42,7 @@ struct transport {
     struct log_limit limit;
 };
 
-/* --- Streams ------------------------------------------------------------------------------------
- */
+/* --- Streams --- */
 
 /* libraft closes it with uv_close() and raft_free(). Takes @fd. NULL: it is of no use. */
 static uv_stream_t *stream_of(struct transport *transport, int fd)
@@ -88,8 +87,7 @@ static void on_outgoing(uv_stream_t *stream, ssize_t got, const uv_buf_t *buf)
     }
 }
 
-/* --- Connecting ---------------------------------------------------------------------------------
- */
+/* --- Connecting --- */
 
 static void finish(struct attempt *attempt, uv_stream_t *stream, int status)
 {
@@ -163,8 +161,7 @@ static int on_connect(struct raft_uv_transport *raft, struct raft_uv_connect *re
     return 0;
 }
 
-/* --- Listening ----------------------------------------------------------------------------------
- */
+/* --- Listening --- */
 
 static int on_init(struct raft_uv_transport *raft, raft_id id, const char *address)
 {
@@ -198,8 +195,7 @@ void transport_accept(struct transport *transport, uint64_t id, int fd)
     }
 }
 
-/* --- Life ---------------------------------------------------------------------------------------
- */
+/* --- Life --- */
 
 static void stop_attempts(struct transport *transport, bool tell)
 {

@@ -40,8 +40,7 @@ static void read_free_disk(struct watcher *watcher)
     atomic_store(&watcher->free_disk_bytes, (uint64_t)info.f_bavail * info.f_frsize);
 }
 
-/* --- The member table ---------------------------------------------------------------------------
- */
+/* --- The member table --- */
 
 /* The consensus thread. The next look sees whether it worked. */
 static void on_announced(struct message *message)
@@ -115,8 +114,7 @@ static void look_at_members(struct watcher *watcher)
     }
 }
 
-/* --- The thread ---------------------------------------------------------------------------------
- */
+/* --- The thread --- */
 
 /* False when it is to end. */
 static bool wait_for_next_look(struct watcher *watcher)
@@ -155,8 +153,7 @@ static void *run(void *data)
     return NULL;
 }
 
-/* --- Life ---------------------------------------------------------------------------------------
- */
+/* --- Life --- */
 
 /* Room for all that is kept; the slices stay valid as nothing is appended later. */
 static void copy_self(struct watcher *watcher)

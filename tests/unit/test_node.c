@@ -50,8 +50,7 @@ struct fixture {
     struct mailbox mailbox;
 };
 
-/* --- The loop of the test -----------------------------------------------------------------------
- */
+/* --- The loop of the test --- */
 
 static void on_poll(uv_timer_t *timer)
 {
@@ -79,8 +78,7 @@ static bool flag_is_set(struct fixture *f, void *flag)
     return *(bool *)flag;
 }
 
-/* --- Nodes --------------------------------------------------------------------------------------
- */
+/* --- Nodes --- */
 
 static void on_exit_of_node(void *data, enum node_exit why, const struct error *error)
 {
@@ -175,8 +173,7 @@ static bool has_leader(struct fixture *f, void *data)
     return find_leader(f) < f->n_nodes;
 }
 
-/* --- Commands and reads -------------------------------------------------------------------------
- */
+/* --- Commands and reads --- */
 
 struct request {
     struct submission submission;
@@ -286,8 +283,7 @@ static bool is_there(struct fixture *f, unsigned node, const char *name)
     return status == STATUS_OK;
 }
 
-/* --- Fixture ------------------------------------------------------------------------------------
- */
+/* --- Fixture --- */
 
 /* A port that was free a moment ago. */
 static unsigned free_port(void)
@@ -365,8 +361,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* --- Tests --------------------------------------------------------------------------------------
- */
+/* --- Tests --- */
 
 static bool members_are_described(struct fixture *f, void *data)
 {

@@ -46,8 +46,7 @@ struct fixture {
     struct node nodes[2];
 };
 
-/* --- The nodes ----------------------------------------------------------------------------------
- */
+/* --- The nodes --- */
 
 static void describe(void *data, struct frame_hello *hello)
 {
@@ -166,8 +165,7 @@ static void meet(struct fixture *f)
     peers_set(f->nodes[1].peers, &first, 1);
 }
 
-/* --- The loop -----------------------------------------------------------------------------------
- */
+/* --- The loop --- */
 
 static void on_deadline(uv_timer_t *timer)
 {
@@ -235,8 +233,7 @@ static int teardown(void **state)
     return 0;
 }
 
-/* --- A raw connection, as anyone may make --------------------------------------------------------
- */
+/* --- A raw connection, as anyone may make --- */
 
 static int raw_connect(const struct node *node)
 {
@@ -325,8 +322,7 @@ static void assert_refused(struct fixture *f, const struct frame *frame, enum st
     buffer_close(&said);
 }
 
-/* --- Tests --------------------------------------------------------------------------------------
- */
+/* --- Tests --- */
 
 static void send_round(struct node *node, uint64_t round)
 {
@@ -639,8 +635,7 @@ static void a_port_in_use_is_told(void **state)
     assert_non_null(strstr(error.text, address));
 }
 
-/* --- Dialling -----------------------------------------------------------------------------------
- */
+/* --- Dialling --- */
 
 struct outcome {
     bool done;
@@ -766,8 +761,7 @@ static void a_canceled_dial_says_nothing(void **state)
     assert_false(outcome.done);
 }
 
-/* --- libraft's streams --------------------------------------------------------------------------
- */
+/* --- libraft's streams --- */
 
 struct raft_end {
     bool done;

@@ -1,0 +1,80 @@
+/* What node.c (the life of a node and its loop) and node_parts.c (what the loop drives) share. */
+#ifndef HOLDFAST_RAFT_NODE_PRIVATE_H
+#define HOLDFAST_RAFT_NODE_PRIVATE_H
+
+#include <pthread.h>
+#include <uv.h>
+
+#include "raft/agreement.h"
+#include "raft/disk.h"
+#include "raft/forming.h"
+#include "raft/inbox.h"
+#include "raft/members.h"
+#include "raft/node.h"
+#include "raft/peer.h"
+#include "raft/seam.h"
+#include "raft/transport.h"
+#include "raft/watcher.h"
+
+struct node {
+    struct node *next_remains;
+    struct node_options options;
+    char *name;
+    char *data_directory;
+    char *peer_address; /* Announced. */
+    char *api_address;
+    char *version;
+
+    struct identity_directory *directory;
+    struct identity identity;
+    struct store *store;
+    struct machine_position position; /* At start. */
+    struct applier *applier;
+    struct members *members;
+    struct watcher *watcher; /* NULL before the raft parts are there. */
+
+    /* The consensus thread's. */
+    pthread_t thread;
+    bool has_loop;
+    uv_loop_t loop;
+    uv_prepare_t prepare;
+    uv_check_t check;
+    uv_timer_t ticker;
+    struct inbox inbox;
+    struct mailbox home; /* Of the watcher's submission. */
+    struct peers *peers;
+    struct forming *forming; /* NULL once it is formed. */
+    struct transport *transport;
+    struct disk *disk;
+    struct seam *seam;
+    struct agreement *agreement; /* NULL while forming, and at the end. */
+    bool is_leaving;
+    uint64_t leave_until_ms;
+    unsigned ticks;
+
+    atomic_bool is_closing; /* node_close() was called. */
+    atomic_bool has_exited; /* on_exit() was called. */
+
+    pthread_mutex_t status_mutex;
+    struct node_status status; /* As published. */
+    struct node_status next;   /* The consensus thread's, to be published. */
+};
+
+static inline uint64_t node_now_ms(const struct node *node)
+{
+    return uv_now(&node->loop);
+}
+
+/* Any thread: this node cannot go on. Only the first call is told. */
+void node_exit_with(struct node *node, enum node_exit why, const struct error *error);
+/* What a failure of disk or state means for the supervisor. */
+enum node_exit node_exit_of(enum status status);
+
+/* Listen. The loop does not run yet. */
+MUST_USE enum status node_open_peers(struct node *node, struct error *error);
+/* A member takes part; others begin to form the cluster, and take part when that is done. */
+MUST_USE enum status node_begin(struct node *node, struct error *error);
+/* The members may have changed: whom to connect to. */
+void node_update_peers(struct node *node);
+
+#endif
