@@ -352,7 +352,9 @@ static void propose(struct agreement *agreement)
 {
     struct proposer *proposer = &agreement->proposer;
 
-    if (agreement->view.state != SEAM_LEADER || !agreement_knows_time(agreement)) {
+    if (agreement->view.state != SEAM_LEADER ||
+        agreement->view.commit_index < agreement->view.barrier_index ||
+        !agreement_knows_time(agreement)) {
         return;
     }
     while (proposer_has_room(proposer) && (proposer->bytes > 0 || !proposer->has_begun)) {

@@ -1,0 +1,75 @@
+/* A cluster in one process: the real seam and agreement on every node, over a simulated disk and
+ * network, with an executor that records what is executed, and clients that check what they get.
+ *
+ * Checked throughout: all nodes execute the same entries at the same indexes; no command is
+ * executed twice, or lost after it was acknowledged, or executed after its client was told that it
+ * was not; what was acknowledged before another command was sent comes before it; an index given to
+ * a read covers all that was acknowledged, and all that was read, before it began; the time in
+ * entries never goes back. */
+#ifndef HOLDFAST_TESTS_SIM_CLUSTER_H
+#define HOLDFAST_TESTS_SIM_CLUSTER_H
+
+#include "tests/sim/sim.h"
+
+struct cluster;
+
+struct cluster_options {
+    unsigned n_nodes;
+    unsigned loss_percent;     /* Of raft's messages. */
+    unsigned client_period_ms; /* The longest pause between two requests of a client. */
+    uint64_t snapshot_threshold_bytes;
+    bool clock_jumps; /* One node's wall clock is off by hours. */
+};
+
+struct cluster *cluster_open(struct sim *sim, const struct cluster_options *options);
+void cluster_close(struct cluster *cluster);
+
+/* Let time pass. */
+void cluster_run(struct cluster *cluster, uint64_t ms);
+
+/* Faults. Nodes count from 0. */
+void cluster_crash(struct cluster *cluster, unsigned node);
+void cluster_restart(struct cluster *cluster, unsigned node);
+bool cluster_is_alive(const struct cluster *cluster, unsigned node);
+/* One direction; control connections need both. */
+void cluster_cut(struct cluster *cluster, unsigned from, unsigned to, bool cut);
+void cluster_isolate(struct cluster *cluster, unsigned node);
+void cluster_heal(struct cluster *cluster);
+void cluster_break_connection(struct cluster *cluster, unsigned a, unsigned b);
+void cluster_slow_disk(struct cluster *cluster, unsigned node, unsigned ms);
+void cluster_leave(struct cluster *cluster, unsigned node);
+/* Clients stop sending; what is under way goes on. */
+void cluster_quiet(struct cluster *cluster, bool quiet);
+
+/* Free space as node @node reports it. */
+void cluster_set_free_disk(struct cluster *cluster, unsigned node, uint64_t bytes);
+/* Something is due at once, until a maintenance command is executed. */
+void cluster_set_due(struct cluster *cluster);
+
+/* Looking. */
+int cluster_leader(const struct cluster *cluster); /* -1: none. */
+uint64_t cluster_term(const struct cluster *cluster, unsigned node);
+uint64_t cluster_applied(const struct cluster *cluster, unsigned node);
+bool cluster_needs_state(const struct cluster *cluster, unsigned node);
+/* The flags of the last entry executed (storage/entry.h). */
+unsigned cluster_last_flags(const struct cluster *cluster);
+
+struct cluster_counts {
+    uint64_t acknowledged;
+    uint64_t refused;
+    uint64_t uncertain;
+    uint64_t reads;
+    uint64_t failed_reads;
+    uint64_t elections; /* Leaders seen, by term. */
+    uint64_t resubmitted;
+    uint64_t snapshots;
+    uint64_t maintained;
+    uint64_t crashes;
+};
+void cluster_counts(const struct cluster *cluster, struct cluster_counts *counts);
+
+/* Everything acknowledged was executed on every living node that does not wait for state, and they
+ * are all at the same index. To be asked when the cluster is quiet and healed. */
+void cluster_check_converged(struct cluster *cluster);
+
+#endif

@@ -1,0 +1,59 @@
+/* The world of a simulated cluster: one clock, one stream of random numbers, one list of what is to
+ * happen. The same seed gives the same run.
+ *
+ * Memory that libraft and the seam allocate is counted and released as a whole, as a simulated
+ * crash leaves it behind. One thread. */
+#ifndef HOLDFAST_TESTS_SIM_SIM_H
+#define HOLDFAST_TESTS_SIM_SIM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct sim;
+struct sim_event;
+
+/* @data is released by free() after the call, or without one when the owner's epoch has passed. */
+typedef void (*sim_event_cb)(void *data);
+
+struct sim *sim_open(uint64_t seed);
+void sim_close(struct sim *sim);
+
+/* Nothing is to happen any more. Events without an epoch are called once more, with
+ * sim_is_closing(), to release what they hold. */
+void sim_drain(struct sim *sim);
+bool sim_is_closing(const struct sim *sim);
+
+uint64_t sim_now_ms(const struct sim *sim);
+uint64_t sim_random(struct sim *sim);
+/* From @low to @high, both included. */
+unsigned sim_between(struct sim *sim, unsigned low, unsigned high);
+/* True once in @n. */
+bool sim_once_in(struct sim *sim, unsigned n);
+
+/* Have @cb called at @at_ms, unless *@epoch is not what it is now. @epoch may be NULL. */
+void sim_at(struct sim *sim, uint64_t at_ms, const uint64_t *epoch, sim_event_cb cb, void *data);
+
+/* Let the next thing happen. False if nothing is left, or if it is later than @until_ms (the clock
+ * is then there), or if something failed. */
+bool sim_step(struct sim *sim, uint64_t until_ms);
+
+/* A fact that must hold, whatever happens; the first one that does not ends the run. */
+#define SIM_EXPECT(sim, fact, ...)                                                                 \
+    do {                                                                                           \
+        if (!(fact)) {                                                                             \
+            sim_fail((sim), #fact, __VA_ARGS__);                                                   \
+        }                                                                                          \
+    } while (0)
+void sim_fail(struct sim *sim, const char *fact, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+bool sim_has_failed(const struct sim *sim);
+/* The story of the failure, or NULL. */
+const char *sim_failure(const struct sim *sim);
+
+/* Lines on standard error, with the time, if the run is traced. */
+void sim_set_trace(struct sim *sim, bool trace);
+void sim_trace(const struct sim *sim, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+#endif
