@@ -1,13 +1,14 @@
 /* Connecting:
  * 1. on_connect() looks the member's address up and dials.
  * 2. on_dialled() wraps the descriptor in a stream of libraft's, and gives it away.
- * 3. on_outgoing() reads it, only to see it end: libraft does not, and would notice a dead peer by
- *    losing messages.
+ * 3. on_stirred() sees it end: libraft does not read it, and would notice a dead peer by losing
+ *    messages.
  *
  * What can go wrong: the member is unknown, not there, or another: RAFT_NOCONNECTION, and libraft
  * tries again later. libraft closes the transport meanwhile: RAFT_CANCELED. */
 #include "raft/transport.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +28,13 @@ struct attempt {
     struct dial *dial;
 };
 
+/* A stream that this node made, as long as it lives. */
+struct watch {
+    struct link link;
+    uv_poll_t poll;
+    int fd; /* Our own copy. */
+};
+
 struct transport {
     struct raft_uv_transport raft;
     uv_loop_t *loop;
@@ -36,6 +44,7 @@ struct transport {
     bool is_abandoned;
     raft_uv_accept_cb accept; /* NULL: libraft does not listen. */
     struct queue attempts;
+    struct queue watches;
     uv_timer_t closer; /* Ends raft_uv_transport.close() from the loop. */
     bool closer_is_open;
     raft_uv_transport_close_cb closed;
@@ -62,29 +71,51 @@ static uv_stream_t *stream_of(struct transport *transport, int fd)
     return NULL;
 }
 
-static void on_outgoing_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+static void on_watch_closed(uv_handle_t *handle)
 {
-    static _Thread_local char nothing[64];
-
-    (void)handle;
-    (void)suggested;
-    *buf = uv_buf_init(nothing, sizeof nothing);
+    free(handle->data);
 }
 
-/* The peer ended the stream, or sent what nobody asked for. The handle is libraft's: it sees that
- * its next write fails, and connects anew. */
-static void on_outgoing(uv_stream_t *stream, ssize_t got, const uv_buf_t *buf)
+static void end_watch(struct watch *watch)
 {
-    uv_os_fd_t fd;
+    queue_remove(&watch->link);
+    uv_close((uv_handle_t *)&watch->poll, on_watch_closed);
+    (void)close(watch->fd); /* libraft has its own. */
+}
 
-    (void)buf;
-    if (got == 0) {
-        return;
+/* The peer ended the stream, or sent what nobody asked for. The next write of libraft's fails,
+ * later and from the loop, which makes it connect anew. */
+static void on_stirred(uv_poll_t *poll, int status, int events)
+{
+    struct watch *watch = poll->data;
+
+    (void)status;
+    (void)events;
+    (void)shutdown(watch->fd, SHUT_RDWR); /* It may be gone already. */
+    end_watch(watch);
+}
+
+/* Watch a copy of @fd. Reading libuv's stream would do, were it not that after a failed read libuv
+ * refuses writes at once, a refusal after which libraft keeps the dead stream for ever. */
+static bool watch_end(struct transport *transport, int fd)
+{
+    struct watch *watch;
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+
+    if (copy < 0) {
+        return false;
     }
-    (void)uv_read_stop(stream); /* Never fails. */
-    if (uv_fileno((uv_handle_t *)stream, &fd) == 0) {
-        (void)shutdown(fd, SHUT_RDWR); /* It may be gone already. */
+    watch = memory_new_zeroed(1, sizeof *watch);
+    if (uv_poll_init(transport->loop, &watch->poll, copy) != 0) {
+        (void)close(copy); /* Nothing was written. */
+        free(watch);
+        return false;
     }
+    watch->fd = copy;
+    watch->poll.data = watch;
+    queue_push(&transport->watches, &watch->link);
+    CHECK(uv_poll_start(&watch->poll, UV_READABLE | UV_DISCONNECT, on_stirred) == 0);
+    return true;
 }
 
 /* --- Connecting --- */
@@ -100,17 +131,16 @@ static void finish(struct attempt *attempt, uv_stream_t *stream, int status)
 
 static uv_stream_t *take_stream(struct transport *transport, struct channel *channel)
 {
-    uv_stream_t *stream = NULL;
     int fd;
 
-    if (channel_detach(channel, &fd) == STATUS_OK) {
-        stream = stream_of(transport, fd);
+    if (channel_detach(channel, &fd) != STATUS_OK) {
+        return NULL;
     }
-    if (stream != NULL && uv_read_start(stream, on_outgoing_alloc, on_outgoing) != 0) {
-        uv_close((uv_handle_t *)stream, (uv_close_cb)raft_free);
-        stream = NULL;
+    if (!watch_end(transport, fd)) {
+        (void)close(fd); /* Nothing was written. */
+        return NULL;
     }
-    return stream;
+    return stream_of(transport, fd);
 }
 
 static void on_dialled(void *data, struct channel *channel, const struct frame_hello *welcome,
@@ -197,7 +227,7 @@ void transport_accept(struct transport *transport, uint64_t id, int fd)
 
 /* --- Life --- */
 
-static void stop_attempts(struct transport *transport, bool tell)
+static void stop_all(struct transport *transport, bool tell)
 {
     struct link *link;
 
@@ -213,6 +243,9 @@ static void stop_attempts(struct transport *transport, bool tell)
             free(attempt);
         }
     }
+    while ((link = queue_first(&transport->watches)) != NULL) {
+        end_watch(CONTAINER_OF(link, struct watch, link));
+    }
 }
 
 static void on_closer_closed(uv_handle_t *handle)
@@ -227,7 +260,7 @@ static void on_close(uv_timer_t *closer)
 {
     struct transport *transport = closer->data;
 
-    stop_attempts(transport, true);
+    stop_all(transport, true);
     uv_close((uv_handle_t *)closer, on_closer_closed);
 }
 
@@ -260,6 +293,7 @@ struct transport *transport_open(uv_loop_t *loop, struct peers *peers, void *dat
     transport->data = data;
     transport->lookup = lookup;
     queue_init(&transport->attempts);
+    queue_init(&transport->watches);
     return transport;
 }
 
@@ -271,7 +305,7 @@ struct raft_uv_transport *transport_raft(struct transport *transport)
 void transport_abandon(struct transport *transport)
 {
     transport->is_abandoned = true;
-    stop_attempts(transport, false);
+    stop_all(transport, false);
 }
 
 void transport_close(struct transport *transport)
@@ -279,6 +313,7 @@ void transport_close(struct transport *transport)
     if (transport == NULL) {
         return;
     }
-    CHECK(queue_is_empty(&transport->attempts) && !transport->closer_is_open);
+    CHECK(queue_is_empty(&transport->attempts) && queue_is_empty(&transport->watches) &&
+          !transport->closer_is_open);
     free(transport);
 }

@@ -223,6 +223,9 @@ static int teardown(void **state)
     struct fixture *f = *state;
 
     for (unsigned i = 0; i < 2; i++) {
+        if (f->nodes[i].transport != NULL) {
+            transport_abandon(f->nodes[i].transport);
+        }
         close_node(&f->nodes[i]);
         transport_close(f->nodes[i].transport);
     }
@@ -814,13 +817,33 @@ static bool raft_was_heard(struct fixture *f)
     return raft_heard[0] != '\0';
 }
 
-static bool raft_write_fails(struct fixture *f)
+static int raft_write_status;
+static bool raft_write_is_done;
+
+static void on_raft_written(uv_write_t *request, int status)
 {
+    (void)request;
+    raft_write_status = status;
+    raft_write_is_done = true;
+}
+
+static bool raft_write_came_back(struct fixture *f)
+{
+    (void)f;
+    return raft_write_is_done;
+}
+
+/* Write as libraft does. It only notices a failure that comes later, from the loop. */
+static int raft_write(struct fixture *f)
+{
+    uv_write_t request;
     char byte = 0;
     uv_buf_t buf = uv_buf_init(&byte, 1);
 
-    (void)f;
-    return uv_try_write(connecting.stream, &buf, 1) == UV_EPIPE;
+    raft_write_is_done = false;
+    assert_int_equal(uv_write(&request, connecting.stream, &buf, 1, on_raft_written), 0);
+    run_until(f, raft_write_came_back);
+    return raft_write_status;
 }
 
 static void open_transports(struct fixture *f)
@@ -839,13 +862,10 @@ static void open_transports(struct fixture *f)
     memset(raft_heard, 0, sizeof raft_heard);
 }
 
-static void a_raft_stream_carries_bytes_one_way_and_notices_its_end(void **state)
+static void connect_raft(struct fixture *f)
 {
-    struct fixture *f = *state;
     struct raft_uv_transport *raft;
     struct raft_uv_connect request;
-    char hello[] = "hello";
-    uv_buf_t buf = uv_buf_init(hello, 5);
 
     meet(f);
     open_transports(f);
@@ -853,7 +873,23 @@ static void a_raft_stream_carries_bytes_one_way_and_notices_its_end(void **state
     assert_int_equal(raft->connect(raft, &request, 1, "0000000000000001", on_raft_connected), 0);
     run_until(f, raft_is_connected);
     assert_int_equal(connecting.status, 0);
+}
 
+/* Let what the kernel knows reach the loop. */
+static void run_turns(struct fixture *f)
+{
+    for (unsigned i = 0; i < 20; i++) {
+        uv_run(&f->loop, UV_RUN_ONCE);
+    }
+}
+
+static void a_raft_stream_carries_bytes_one_way_and_notices_its_end(void **state)
+{
+    struct fixture *f = *state;
+    char hello[] = "hello";
+    uv_buf_t buf = uv_buf_init(hello, 5);
+
+    connect_raft(f);
     assert_int_equal(uv_read_start(accepted.stream, on_raft_alloc, on_raft_read), 0);
     assert_int_equal(uv_try_write(connecting.stream, &buf, 1), 5);
     run_until(f, raft_was_heard);
@@ -861,7 +897,22 @@ static void a_raft_stream_carries_bytes_one_way_and_notices_its_end(void **state
 
     /* The acceptor goes; the next write of the dialler must fail, not get lost. */
     uv_close((uv_handle_t *)accepted.stream, (uv_close_cb)raft_free);
-    run_until(f, raft_write_fails);
+    run_turns(f);
+    assert_int_equal(raft_write(f), UV_EPIPE);
+    uv_close((uv_handle_t *)connecting.stream, (uv_close_cb)raft_free);
+}
+
+/* The acceptor is killed with bytes unread, so that its machine answers with a reset. */
+static void a_raft_stream_that_is_reset_fails_from_the_loop(void **state)
+{
+    struct fixture *f = *state;
+
+    connect_raft(f);
+    assert_int_equal(raft_write(f), 0);
+    assert_int_equal(uv_tcp_close_reset((uv_tcp_t *)accepted.stream, (uv_close_cb)raft_free), 0);
+    run_turns(f);
+
+    assert_true(raft_write(f) < 0);
     uv_close((uv_handle_t *)connecting.stream, (uv_close_cb)raft_free);
 }
 
@@ -938,6 +989,7 @@ int main(void)
         TEST(dialling_tells_why_it_failed),
         TEST(a_canceled_dial_says_nothing),
         TEST(a_raft_stream_carries_bytes_one_way_and_notices_its_end),
+        TEST(a_raft_stream_that_is_reset_fails_from_the_loop),
         TEST(a_raft_connection_to_nobody_fails_later),
         TEST(closing_the_transport_cancels_what_is_on_its_way),
     };
