@@ -13,8 +13,6 @@
 #define BUNDLES_IN_FLIGHT 8u
 /* Pause after the leader refused a bundle. */
 #define HOLD_MS 5u
-/* A bundle without an outcome for so long is sent again, in case its frame was lost. */
-#define REPEAT_MS 1000u
 
 /* --- What is executed --- */
 
@@ -157,6 +155,14 @@ static void dissolve_refused(struct agreement *agreement, struct pending_bundle 
     agreement->hold_ms = agreement->now_ms + HOLD_MS;
 }
 
+/* Which connection to the leader there is; 0 if this node leads itself. */
+static uint64_t leader_connection(struct agreement *agreement)
+{
+    return agreement->view.state == SEAM_LEADER
+               ? 0
+               : agreement_peer(agreement, agreement->view.leader_id)->connection;
+}
+
 /* Give a bundle to the leader of the current term. False if it did not leave this node. */
 static bool send_bundle(struct agreement *agreement, struct pending_bundle *bundle)
 {
@@ -179,6 +185,7 @@ static bool send_bundle(struct agreement *agreement, struct pending_bundle *bund
     }
     bundle->was_repeated = bundle->term != 0;
     bundle->term = agreement->view.term;
+    bundle->connection = leader_connection(agreement);
     agreement->n_forwarded++;
     return true;
 }
@@ -204,6 +211,14 @@ static bool may_send_more(const struct agreement *agreement)
     return agreement->batch.n_bundles < BUNDLES_IN_FLIGHT;
 }
 
+/* The leader takes bundles in their order only, so what an earlier connection may have lost goes
+ * first; it drops what it has. */
+static bool must_send(struct agreement *agreement, const struct pending_bundle *bundle)
+{
+    return bundle->term == 0 || (bundle->term == agreement->view.term &&
+                                 bundle->connection != leader_connection(agreement));
+}
+
 static void send_bundles(struct agreement *agreement)
 {
     struct batch *batch = &agreement->batch;
@@ -214,28 +229,12 @@ static void send_bundles(struct agreement *agreement)
         return;
     }
     for (bundle = batch_find(batch, 0); bundle != NULL; bundle = batch_after(batch, bundle)) {
-        if (bundle->term == 0 && !send_bundle(agreement, bundle)) {
+        if (must_send(agreement, bundle) && !send_bundle(agreement, bundle)) {
             return;
         }
     }
     while (may_send_more(agreement) && (bundle = batch_next(batch)) != NULL) {
         if (!send_bundle(agreement, bundle)) {
-            return;
-        }
-    }
-}
-
-/* Send again what this term's leader may not have got; it drops what it has. */
-static void repeat_bundles(struct agreement *agreement)
-{
-    struct pending_bundle *bundle = batch_find(&agreement->batch, 0);
-
-    agreement->repeated_ms = agreement->now_ms;
-    if (agreement->view.state == SEAM_LEADER || !can_reach_leader(agreement)) {
-        return;
-    }
-    for (; bundle != NULL; bundle = batch_after(&agreement->batch, bundle)) {
-        if (bundle->term == agreement->view.term && !send_bundle(agreement, bundle)) {
             return;
         }
     }
@@ -474,12 +473,10 @@ void agreement_peer_up(struct agreement *agreement, uint64_t peer_id, uint64_t n
     agreement_observe(agreement);
     peer = agreement_peer(agreement, peer_id);
     if (peer == NULL) {
-        return;
+        return; /* Not a member (yet). */
     }
     peer->is_up = true;
-    if (peer_id == agreement->view.leader_id) {
-        repeat_bundles(agreement);
-    }
+    peer->connection++;
 }
 
 void agreement_peer_down(struct agreement *agreement, uint64_t peer_id, uint64_t now_ms)
@@ -525,9 +522,6 @@ void agreement_flush(struct agreement *agreement, uint64_t now_ms)
         maintain(agreement);
     }
     send_bundles(agreement);
-    if (now_ms - agreement->repeated_ms >= REPEAT_MS) {
-        repeat_bundles(agreement);
-    }
     propose(agreement);
     flush_reads(agreement);
     seam_announce_commit(agreement->seam);
@@ -572,7 +566,6 @@ enum status agreement_open(const struct agreement_options *options, struct seam 
     agreement->seam = seam;
     agreement->now_ms = now_ms;
     agreement->ticked_ms = now_ms;
-    agreement->repeated_ms = now_ms;
     agreement->leaderless_ms = now_ms;
     agreement->has_no_leader = true;
     agreement->executed_index = options->state_applied_index;

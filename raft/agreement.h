@@ -37,8 +37,9 @@ struct seam;
 struct pending_bundle {
     struct link link;
     uint64_t sequence;
-    uint64_t term;     /* Stamped with; 0 while not sent. */
-    bool was_repeated; /* Sent more than once: that one copy was refused says nothing. */
+    uint64_t term;       /* Stamped with; 0 while not sent. */
+    uint64_t connection; /* Which of the connections to the leader it was last sent on. */
+    bool was_repeated;   /* Sent more than once: that one copy was refused says nothing. */
     uint32_t n_submissions;
     /* In the order of the commands; NULL once answered. Empty for what the leader itself wants. */
     struct submission **submissions;

@@ -15,7 +15,8 @@
 struct agreement_peer {
     uint64_t id;
     int role;
-    bool is_up; /* There is a control connection. */
+    bool is_up;          /* There is a control connection: */
+    uint64_t connection; /* the so-manieth. */
     bool was_heard;
     uint64_t heard_ms;
     struct frame_status status;

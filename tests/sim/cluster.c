@@ -669,11 +669,24 @@ static void start_timer(struct node *node, sim_event_cb cb)
            cb, event);
 }
 
+/* What a supervisor does with a process that ended by itself. */
+static void on_supervised(void *data)
+{
+    struct node *node = *(struct node **)data;
+
+    cluster_crash(node->cluster, node->number);
+    cluster_restart(node->cluster, node->number);
+}
+
 static void on_exit_wanted(void *data, enum node_exit why, const struct error *error)
 {
     struct node *node = data;
 
+    struct node **event = memory_new(sizeof(struct node *));
+
     sim_trace(node->cluster->sim, "node %u wants to end: %s", node->number, error->text);
+    *event = node;
+    sim_at(node->cluster->sim, sim_now_ms(node->cluster->sim), &node->epoch, on_supervised, event);
     SIM_EXPECT(node->cluster->sim, why == NODE_EXIT_RESTART, "node %u ends: %s", node->number,
                error->text);
 }
@@ -1023,5 +1036,28 @@ void cluster_check_converged(struct cluster *cluster)
 
         SIM_EXPECT(cluster->sim, op->fate != OP_ACKNOWLEDGED || op->position != 0,
                    "command %zu was acknowledged and is lost", i);
+    }
+}
+
+void cluster_describe(const struct cluster *cluster)
+{
+    for (unsigned i = 0; i < cluster->options.n_nodes; i++) {
+        struct seam_view view;
+        struct node_status status;
+
+        if (!view_of(cluster, i, &view)) {
+            sim_trace(cluster->sim, "node %u is dead", i);
+            continue;
+        }
+        agreement_status(cluster->nodes[i].agreement, sim_now_ms(cluster->sim), &status);
+        sim_trace(cluster->sim,
+                  "node %u: owes %u, %" PRIu64 " commands; state %d, term %" PRIu64
+                  ", leader %016" PRIx64 ", last %" PRIu64 ", stored %" PRIu64
+                  ", committed %" PRIu64 ", oldest write %" PRIu64
+                  " ms, needs state %d, disk term %llu, %zu entries from %" PRIu64,
+                  i, cluster->nodes[i].n_out, status.pending_commands, (int)view.state, view.term,
+                  view.leader_id, view.last_index, view.stored_index, view.commit_index,
+                  view.oldest_append_ms, view.needs_state, cluster->nodes[i].disk.term,
+                  cluster->nodes[i].disk.n_entries, cluster->nodes[i].disk.start);
     }
 }

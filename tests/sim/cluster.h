@@ -54,6 +54,9 @@ bool cluster_needs_state(const struct cluster *cluster, unsigned node);
 /* The flags of the last entry executed (storage/entry.h). */
 unsigned cluster_last_flags(const struct cluster *cluster);
 
+/* The state of each node, into the trace. */
+void cluster_describe(const struct cluster *cluster);
+
 struct cluster_counts {
     uint64_t acknowledged;
     uint64_t refused;

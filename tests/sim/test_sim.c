@@ -17,13 +17,15 @@
 #include "storage/entry.h"
 #include "tests/sim/cluster.h"
 
-#define FIRST_SEED  1u
-#define SEEDS       50u
-#define RUN_MS      20000u
-#define HEALED_MS   8000u
-#define MANY_BYTES  (64u << 20)
-#define SETTLE_MS   2000u
-#define FAILOVER_MS 1500u
+#define FIRST_SEED 1u
+#define SEEDS      50u
+#define RUN_MS     20000u
+#define HEALED_MS  8000u
+/* A node that waits for state restarts after 5 s without a leader, and may be needed as a voter. */
+#define HEALED_LEADER_MS 9000u
+#define MANY_BYTES       (64u << 20)
+#define SETTLE_MS        2000u
+#define FAILOVER_MS      1500u
 
 /* --- Random runs --- */
 
@@ -81,6 +83,27 @@ static void heal(struct sim *sim, struct cluster *cluster, unsigned n_nodes)
     }
 }
 
+/* Enough nodes live and have their state: nobody is given a state that it lacks. */
+static bool has_quorum(const struct cluster *cluster, unsigned n_nodes)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < n_nodes; i++) {
+        n += cluster_is_alive(cluster, i) && !cluster_needs_state(cluster, i) ? 1 : 0;
+    }
+    return n > n_nodes / 2;
+}
+
+static void wait_for_leader(struct sim *sim, struct cluster *cluster)
+{
+    uint64_t limit_ms = sim_now_ms(sim) + HEALED_LEADER_MS;
+
+    while (cluster_leader(cluster) < 0 && sim_now_ms(sim) < limit_ms && !sim_has_failed(sim)) {
+        cluster_run(cluster, 10);
+    }
+    SIM_EXPECT(sim, cluster_leader(cluster) >= 0, "%s", "nobody leads after all is healed");
+}
+
 static void run_random(struct sim *sim, struct cluster *cluster, unsigned n_nodes)
 {
     struct cluster_counts before;
@@ -95,16 +118,20 @@ static void run_random(struct sim *sim, struct cluster *cluster, unsigned n_node
         }
     }
     heal(sim, cluster, n_nodes);
+    wait_for_leader(sim, cluster);
     cluster_run(cluster, HEALED_MS / 2);
-    SIM_EXPECT(sim, cluster_leader(cluster) >= 0, "%s", "nobody leads after all is healed");
     cluster_counts(cluster, &before);
     cluster_run(cluster, HEALED_MS / 2);
     cluster_counts(cluster, &after);
-    SIM_EXPECT(sim, after.acknowledged > before.acknowledged, "%s", "nothing goes on");
-    SIM_EXPECT(sim, after.reads > before.reads, "%s", "no read goes on");
+    if (has_quorum(cluster, n_nodes)) {
+        SIM_EXPECT(sim, after.acknowledged > before.acknowledged, "%s", "nothing goes on");
+        SIM_EXPECT(sim, after.reads > before.reads, "%s", "no read goes on");
+    }
     cluster_quiet(cluster, true);
     cluster_run(cluster, SETTLE_MS);
-    cluster_check_converged(cluster);
+    if (has_quorum(cluster, n_nodes)) {
+        cluster_check_converged(cluster);
+    }
 }
 
 struct totals {
@@ -145,6 +172,7 @@ static void run_seed(uint64_t seed, bool trace, struct totals *totals)
     add_counts(totals, &counts);
     totals->seeds++;
     if (sim_has_failed(sim)) {
+        cluster_describe(cluster);
         totals->failed++;
         (void)printf("seed %llu failed %s (again with: test_sim --seed %llu)\n",
                      (unsigned long long)seed, sim_failure(sim), (unsigned long long)seed);
