@@ -998,6 +998,16 @@ bool cluster_needs_state(const struct cluster *cluster, unsigned number)
     return view_of(cluster, number, &view) && view.needs_state;
 }
 
+bool cluster_storage_full(const struct cluster *cluster, unsigned number)
+{
+    struct node_status status = {.storage_full = false};
+
+    if (cluster->nodes[number].is_alive) {
+        agreement_status(cluster->nodes[number].agreement, sim_now_ms(cluster->sim), &status);
+    }
+    return status.storage_full;
+}
+
 unsigned cluster_last_flags(const struct cluster *cluster)
 {
     return cluster->last_flags;

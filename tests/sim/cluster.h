@@ -51,6 +51,7 @@ int cluster_leader(const struct cluster *cluster); /* -1: none. */
 uint64_t cluster_term(const struct cluster *cluster, unsigned node);
 uint64_t cluster_applied(const struct cluster *cluster, unsigned node);
 bool cluster_needs_state(const struct cluster *cluster, unsigned node);
+bool cluster_storage_full(const struct cluster *cluster, unsigned node);
 /* The flags of the last entry executed (storage/entry.h). */
 unsigned cluster_last_flags(const struct cluster *cluster);
 

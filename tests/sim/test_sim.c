@@ -210,9 +210,219 @@ static void nothing_acknowledged_is_lost_doubled_or_reordered(void **state)
     assert_true(totals.counts.snapshots > 0);
 }
 
+/* --- Single faults --- */
+
+struct fixture {
+    struct sim *sim;
+    struct cluster *cluster;
+};
+
+static struct fixture open_cluster(unsigned n_nodes, uint64_t snapshot_threshold_bytes)
+{
+    struct cluster_options options = {.n_nodes = n_nodes, .client_period_ms = 10};
+    struct fixture f;
+
+    options.snapshot_threshold_bytes = snapshot_threshold_bytes;
+    f.sim = sim_open(4711);
+    f.cluster = cluster_open(f.sim, &options);
+    return f;
+}
+
+static void close_cluster(struct fixture *f)
+{
+    if (sim_has_failed(f->sim)) {
+        print_error("%s\n", sim_failure(f->sim));
+    }
+    assert_false(sim_has_failed(f->sim));
+    cluster_close(f->cluster);
+    sim_close(f->sim);
+}
+
+/* Run until somebody leads a term after @term; gives who. */
+static unsigned run_to_leader(struct fixture *f, uint64_t term, uint64_t limit_ms)
+{
+    uint64_t end_ms = sim_now_ms(f->sim) + limit_ms;
+    int leader = cluster_leader(f->cluster);
+
+    while ((leader < 0 || cluster_term(f->cluster, (unsigned)leader) <= term) &&
+           sim_now_ms(f->sim) < end_ms) {
+        cluster_run(f->cluster, 5);
+        leader = cluster_leader(f->cluster);
+    }
+    assert_true(leader >= 0);
+    assert_true(cluster_term(f->cluster, (unsigned)leader) > term);
+    return (unsigned)leader;
+}
+
+static uint64_t acknowledged(const struct fixture *f)
+{
+    struct cluster_counts counts;
+
+    cluster_counts(f->cluster, &counts);
+    return counts.acknowledged;
+}
+
+static void a_single_node_serves_and_restarts(void **state)
+{
+    struct fixture f = open_cluster(1, MANY_BYTES);
+    uint64_t before;
+
+    (void)state;
+    cluster_run(f.cluster, 1000);
+    before = acknowledged(&f);
+    assert_true(before > 0);
+    cluster_crash(f.cluster, 0);
+    cluster_restart(f.cluster, 0);
+    cluster_run(f.cluster, 1000);
+    assert_true(acknowledged(&f) > before);
+    close_cluster(&f);
+}
+
+static void writes_go_on_soon_after_the_leader_died(void **state)
+{
+    struct fixture f = open_cluster(3, MANY_BYTES);
+    unsigned leader = run_to_leader(&f, 0, 2000);
+    uint64_t before;
+
+    (void)state;
+    cluster_run(f.cluster, 500);
+    for (int i = 0; i < 20; i++) {
+        uint64_t term = cluster_term(f.cluster, leader);
+
+        before = acknowledged(&f);
+        cluster_crash(f.cluster, leader);
+        (void)run_to_leader(&f, term, FAILOVER_MS);
+        cluster_run(f.cluster, 200);
+        assert_true(acknowledged(&f) > before);
+        cluster_restart(f.cluster, leader);
+        cluster_run(f.cluster, 1000);
+        leader = run_to_leader(&f, 0, FAILOVER_MS);
+    }
+    close_cluster(&f);
+}
+
+static void a_leader_that_leaves_hands_over_at_once(void **state)
+{
+    struct fixture f = open_cluster(3, MANY_BYTES);
+    unsigned leader = run_to_leader(&f, 0, 2000);
+    uint64_t term;
+
+    (void)state;
+    cluster_run(f.cluster, 1000);
+    term = cluster_term(f.cluster, leader);
+    cluster_leave(f.cluster, leader);
+    assert_int_not_equal(run_to_leader(&f, term, 100), leader); /* Less than an election. */
+    cluster_run(f.cluster, 500);
+    close_cluster(&f);
+}
+
+static void a_leader_with_a_slow_disk_hands_over(void **state)
+{
+    struct fixture f = open_cluster(3, MANY_BYTES);
+    unsigned leader = run_to_leader(&f, 0, 2000);
+    uint64_t term;
+
+    (void)state;
+    cluster_run(f.cluster, 1000);
+    term = cluster_term(f.cluster, leader);
+    cluster_slow_disk(f.cluster, leader, 3000);
+    assert_int_not_equal(run_to_leader(&f, term, 2500), leader);
+    close_cluster(&f);
+}
+
+static void a_full_disk_of_one_voter_is_known_to_all_and_ends(void **state)
+{
+    struct fixture f = open_cluster(3, MANY_BYTES);
+    unsigned leader = run_to_leader(&f, 0, 2000);
+    unsigned follower = (leader + 1) % 3;
+
+    (void)state;
+    cluster_run(f.cluster, 1000);
+    assert_false(cluster_last_flags(f.cluster) & ENTRY_FLAG_STORAGE_FULL);
+    cluster_set_free_disk(f.cluster, follower, 1000);
+    cluster_run(f.cluster, 500);
+    assert_true(cluster_last_flags(f.cluster) & ENTRY_FLAG_STORAGE_FULL);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_true(cluster_storage_full(f.cluster, i));
+    }
+    cluster_set_free_disk(f.cluster, follower, UINT64_MAX / 2);
+    cluster_run(f.cluster, 500);
+    assert_false(cluster_last_flags(f.cluster) & ENTRY_FLAG_STORAGE_FULL);
+    assert_false(cluster_storage_full(f.cluster, follower));
+    close_cluster(&f);
+}
+
+/* The log of the others does not reach back to where this node is. */
+static void a_node_without_state_waits_and_counts_for_nothing(void **state)
+{
+    struct fixture f = open_cluster(3, 64u << 10);
+    unsigned leader = run_to_leader(&f, 0, 2000);
+    unsigned away = (leader + 1) % 3;
+    unsigned other = (leader + 2) % 3;
+    uint64_t applied;
+
+    (void)state;
+    cluster_run(f.cluster, 1000);
+    cluster_isolate(f.cluster, away);
+    cluster_run(f.cluster, 10000);
+    cluster_heal(f.cluster);
+    cluster_run(f.cluster, 2000);
+    assert_true(cluster_needs_state(f.cluster, away));
+
+    /* With the third node gone, the one without state must not make a majority. */
+    cluster_quiet(f.cluster, true);
+    cluster_run(f.cluster, 500);
+    cluster_crash(f.cluster, other);
+    cluster_run(f.cluster, 200);
+    applied = cluster_applied(f.cluster, leader);
+    cluster_quiet(f.cluster, false);
+    cluster_run(f.cluster, 3000);
+    assert_int_equal(cluster_applied(f.cluster, leader), applied);
+
+    cluster_restart(f.cluster, other);
+    cluster_run(f.cluster, 3000);
+    assert_true(cluster_applied(f.cluster, leader) > applied);
+    close_cluster(&f);
+}
+
+static void maintenance_is_proposed_when_something_is_due(void **state)
+{
+    struct fixture f = open_cluster(3, MANY_BYTES);
+    struct cluster_counts counts;
+
+    (void)state;
+    cluster_quiet(f.cluster, true);
+    cluster_run(f.cluster, 2000);
+    cluster_set_due(f.cluster);
+    cluster_run(f.cluster, 500);
+    cluster_counts(f.cluster, &counts);
+    assert_true(counts.maintained > 0);
+    cluster_check_converged(f.cluster); /* No step is left under way. */
+    close_cluster(&f);
+}
+
+static void the_same_seed_gives_the_same_run(void **state)
+{
+    struct totals first = {.seeds = 0};
+    struct totals second = {.seeds = 0};
+
+    (void)state;
+    run_seed(99, false, &first);
+    run_seed(99, false, &second);
+    assert_memory_equal(&first, &second, sizeof first);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_single_node_serves_and_restarts),
+        cmocka_unit_test(writes_go_on_soon_after_the_leader_died),
+        cmocka_unit_test(a_leader_that_leaves_hands_over_at_once),
+        cmocka_unit_test(a_leader_with_a_slow_disk_hands_over),
+        cmocka_unit_test(a_full_disk_of_one_voter_is_known_to_all_and_ends),
+        cmocka_unit_test(a_node_without_state_waits_and_counts_for_nothing),
+        cmocka_unit_test(maintenance_is_proposed_when_something_is_due),
+        cmocka_unit_test(the_same_seed_gives_the_same_run),
         cmocka_unit_test(nothing_acknowledged_is_lost_doubled_or_reordered),
     };
     struct totals totals = {.seeds = 0};
