@@ -17,6 +17,7 @@
 #define TEST_LIMIT_S 120
 #define N_TESTS      13
 #define NS           "/v1/namespaces/default"
+#define STALE_MS     1000 /* Far beyond the few milliseconds that it takes. */
 #define MEBIBYTE     (1u << 20)
 
 struct fixture {
@@ -474,6 +475,32 @@ static void a_key_acts_once_on_all_nodes(void **state)
     on_every_node(state, walk_idempotency);
 }
 
+struct stale_read {
+    struct fixture *f;
+    const char *expected;
+};
+
+static bool stale_read_is_current(void *data)
+{
+    struct stale_read *read = data;
+    struct fixture *f = read->f;
+    char target[96];
+
+    (void)snprintf(target, sizeof target, NS "/items/fresh%u?consistency=stale", f->node + 1);
+    return http_call(client_of(f), &f->answer.response, "GET", target, NULL, NULL) ==
+               HTTP_ANSWERED &&
+           f->answer.response.status == 200 &&
+           strcmp((const char *)f->answer.response.body.data, read->expected) == 0;
+}
+
+/* What was acknowledged becomes visible to stale reads a moment later. */
+static void assert_stale_reads_follow(struct fixture *f, const char *expected)
+{
+    struct stale_read read = {.f = f, .expected = expected};
+
+    assert_true(wait_until(stale_read_is_current, &read, STALE_MS));
+}
+
 /* Read on the next node what was written here: at once, by revision, and stale. */
 static void walk_consistency(struct fixture *f)
 {
@@ -499,7 +526,7 @@ static void walk_consistency(struct fixture *f)
         expect(&f->answer, client_of_next(f), 200, "GET", target, NULL, NULL);
         assert_body(f, value);
     }
-    ask(f, 200, "GET", "items/fresh#?consistency=stale", NULL, NULL);
+    assert_stale_reads_follow(f, value);
     ask(f, 400, "GET", "items/fresh#?consistency=wrong", NULL, NULL);
     ask(f, 503, "GET", "items/fresh#?min_revision=1000000000", NULL, NULL);
     expect_problem(&f->answer, "replica-behind");
