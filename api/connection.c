@@ -58,9 +58,10 @@ struct connection {
     size_t large_bytes; /* Its part of shared->large_bytes. */
     struct buffer in;   /* The message begins at start. */
     size_t start;
-    struct buffer ahead;   /* What came while a request was worked on. */
-    struct buffer out;     /* Answers that wait for the end of the turn. */
-    struct buffer sending; /* Answers that libuv is writing. */
+    size_t discarded_bytes; /* Since the last answer. */
+    struct buffer ahead;    /* What came while a request was worked on. */
+    struct buffer out;      /* Answers that wait for the end of the turn. */
+    struct buffer sending;  /* Answers that libuv is writing. */
     struct http http;
     struct request request;
 };
@@ -358,6 +359,10 @@ static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
     }
     metrics_bytes_received(c->all->thread->metrics, (uint64_t)nread);
     if (c->state == ENDING) {
+        c->discarded_bytes += (size_t)nread;
+        if (c->discarded_bytes > LIMIT_DISCARDED_BYTES) {
+            close_now(c); /* It is not about to read its answer. */
+        }
         return;
     }
     if (may_parse(c)) {

@@ -50,6 +50,7 @@
 #define LIMIT_AHEAD_BYTES          (64u << 10)  /* Read while a response is pending. */
 #define LIMIT_UNSENT_BYTES         (256u << 10) /* Unsent answers beyond which no request starts. */
 #define LIMIT_LARGE_BODIES_BYTES   (256u << 20) /* Memory of all bodies above LIMIT_AHEAD_BYTES. */
+#define LIMIT_DISCARDED_BYTES      (16u << 20)  /* Read behind the last answer: then cut. */
 #define LIMIT_CONNECTIONS          65536u       /* Default of --max-connections. */
 
 /* Inside. */

@@ -320,18 +320,18 @@ struct endless {
 
 /* Pieces are repeated to POUR_BYTES. */
 static const struct endless endless[] = {
-    {"a target", "GET /", "a", 16 << 20, 414},
-    {"a method", "", "A", 16 << 20, 400},
-    {"headers", "GET /livez HTTP/1.1\r\nHost: n\r\n", "X: y\r\n", 16 << 20, 431},
-    {"one header", "GET /livez HTTP/1.1\r\nHost: n\r\nX: ", "y", 16 << 20, 431},
-    {"a header's name", "GET /livez HTTP/1.1\r\nHost: n\r\n", "y", 16 << 20, 431},
+    {"a target", "GET /", "a", 64 << 20, 414},
+    {"a method", "", "A", 64 << 20, 400},
+    {"headers", "GET /livez HTTP/1.1\r\nHost: n\r\n", "X: y\r\n", 64 << 20, 431},
+    {"one header", "GET /livez HTTP/1.1\r\nHost: n\r\nX: ", "y", 64 << 20, 431},
+    {"a header's name", "GET /livez HTTP/1.1\r\nHost: n\r\n", "y", 64 << 20, 431},
     {"a body of a gigabyte", PUT_HEAD("Content-Length: 1073741824\r\n"), "1", GIGABYTE, 413},
     {"a body in chunks", PUT_HEAD("Transfer-Encoding: chunked\r\n"), "8\r\n11111111\r\n", GIGABYTE,
      413},
-    {"a chunk's extension", PUT_HEAD("Transfer-Encoding: chunked\r\n") "1;", "x", 16 << 20, 0},
+    {"a chunk's extension", PUT_HEAD("Transfer-Encoding: chunked\r\n") "1;", "x", 64 << 20, 0},
     {"a trailer", PUT_HEAD("Transfer-Encoding: chunked\r\n") "1\r\n1\r\n0\r\n", "X: y\r\n",
-     16 << 20, 0},
-    {"a chunk size of zeros", PUT_HEAD("Transfer-Encoding: chunked\r\n"), "0", 16 << 20, 0},
+     64 << 20, 0},
+    {"a chunk size of zeros", PUT_HEAD("Transfer-Encoding: chunked\r\n"), "0", 64 << 20, 0},
 };
 
 static void assert_is_ended(struct fixture *f, const struct endless *e, struct slice piece,
