@@ -45,7 +45,7 @@ static struct queue blocks;
 
 static void *sim_malloc(void *data, size_t size)
 {
-    struct block *block = memory_new(sizeof *block + size);
+    struct block *block = memory_new_zeroed(1, sizeof *block + size);
 
     (void)data;
     block->size = size;
