@@ -60,7 +60,7 @@ struct node {
     unsigned number;
     uint64_t id;
     bool is_alive;
-    uint64_t epoch;
+    struct sim_owner owner;
     struct sim_disk disk;
     struct sim_io *io;
     struct seam *seam;
@@ -295,7 +295,7 @@ static void push_work(void *data, struct applied *work)
     node->queued_bytes += work->entry.size;
     queue_push(&node->works, &work->link);
     *event = node;
-    sim_at(sim, at_ms, &node->epoch, on_execute, event);
+    sim_at(sim, at_ms, &node->owner, on_execute, event);
 }
 
 static size_t queued_bytes(void *data)
@@ -316,10 +316,28 @@ struct raft_delivery {
     struct sim_message *message;
 };
 
+/* A node that stands still gets what arrives when it goes on. True if the delivery was put off. */
+static bool put_off(struct node *to, sim_event_cb cb, const void *delivery, size_t size)
+{
+    void *later;
+
+    if (sim_is_closing(to->cluster->sim) || to->owner.paused_ms <= sim_now_ms(to->cluster->sim)) {
+        return false;
+    }
+    later = memory_new(size);
+    memcpy(later, delivery, size);
+    sim_at(to->cluster->sim, to->owner.paused_ms, NULL, cb, later);
+    return true;
+}
+
 static void on_raft_delivery(void *data)
 {
     struct raft_delivery *delivery = data;
     struct cluster *cluster = delivery->to->cluster;
+
+    if (put_off(delivery->to, on_raft_delivery, delivery, sizeof *delivery)) {
+        return;
+    }
 
     if (!sim_is_closing(cluster->sim) && delivery->to->is_alive &&
         !cluster->cut[delivery->from->number][delivery->to->number]) {
@@ -371,6 +389,9 @@ static void on_frame_delivery(void *data)
         connection_of(cluster, delivery->from->number, delivery->to->number);
     struct frame frame;
 
+    if (put_off(delivery->to, on_frame_delivery, delivery, sizeof *delivery)) {
+        return;
+    }
     if (!sim_is_closing(cluster->sim) && connection->is_up &&
         connection->epoch == delivery->epoch) {
         CHECK(frame_decode(buffer_slice(&delivery->bytes), &frame, NULL) == STATUS_OK);
@@ -597,7 +618,7 @@ static void on_client(void *data)
     sim_at(cluster->sim,
            sim_now_ms(cluster->sim) +
                sim_between(cluster->sim, 1, cluster->options.client_period_ms),
-           &node->epoch, on_client, next);
+           &node->owner, on_client, next);
 }
 
 /* --- The life of a node --- */
@@ -630,7 +651,8 @@ static void turn(struct node *node)
 {
     struct seam_view view;
 
-    if (!node->is_alive || node->in_turn) {
+    if (!node->is_alive || node->in_turn ||
+        node->owner.paused_ms > sim_now_ms(node->cluster->sim)) {
         return;
     }
     node->in_turn = true;
@@ -653,7 +675,7 @@ static void on_tick(void *data)
     uint64_t now_ms = sim_now_ms(sim);
 
     *next = node;
-    sim_at(sim, now_ms + TICK_MS, &node->epoch, on_tick, next);
+    sim_at(sim, now_ms + TICK_MS, &node->owner, on_tick, next);
     agreement_tick(node->agreement, now_ms, WALL_EPOCH_MS + now_ms + (uint64_t)node->wall_offset_ms,
                    node->free_disk_bytes);
     turn(node);
@@ -665,7 +687,7 @@ static void start_timer(struct node *node, sim_event_cb cb)
 
     *event = node;
     sim_at(node->cluster->sim,
-           sim_now_ms(node->cluster->sim) + sim_between(node->cluster->sim, 1, 10), &node->epoch,
+           sim_now_ms(node->cluster->sim) + sim_between(node->cluster->sim, 1, 10), &node->owner,
            cb, event);
 }
 
@@ -686,7 +708,7 @@ static void on_exit_wanted(void *data, enum node_exit why, const struct error *e
 
     sim_trace(node->cluster->sim, "node %u wants to end: %s", node->number, error->text);
     *event = node;
-    sim_at(node->cluster->sim, sim_now_ms(node->cluster->sim), &node->epoch, on_supervised, event);
+    sim_at(node->cluster->sim, sim_now_ms(node->cluster->sim), &node->owner, on_supervised, event);
     SIM_EXPECT(node->cluster->sim, why == NODE_EXIT_RESTART, "node %u ends: %s", node->number,
                error->text);
 }
@@ -746,9 +768,10 @@ static void boot(struct node *node, bool is_first)
     node->stored = node->durable_stored;
     node->time_ms = node->durable_time_ms;
     node->busy_until_ms = 0;
+    node->owner.paused_ms = 0;
     node->n_out = 0;
     node->io = memory_new(sizeof *node->io);
-    sim_io_init(node->io, cluster->sim, &node->disk, &node->epoch);
+    sim_io_init(node->io, cluster->sim, &node->disk, &node->owner);
     node->io->data = node;
     node->io->on_send = on_raft_send;
     node->io->on_turn = on_turn;
@@ -790,7 +813,7 @@ static void die(struct node *node)
     node->resubmitted += status.resubmitted_bundles;
     node->snapshots += status.snapshots;
     node->is_alive = false;
-    node->epoch++;
+    node->owner.epoch++;
     for (unsigned i = 0; i < cluster->options.n_nodes; i++) {
         if (i != node->number) {
             cluster_break_connection(cluster, node->number, i);
@@ -923,6 +946,12 @@ void cluster_slow_disk(struct cluster *cluster, unsigned number, unsigned ms)
     if (cluster->nodes[number].is_alive) {
         cluster->nodes[number].io->slow_ms = ms;
     }
+}
+
+void cluster_pause(struct cluster *cluster, unsigned number, unsigned ms)
+{
+    sim_trace(cluster->sim, "node %u stands still for %u ms", number, ms);
+    cluster->nodes[number].owner.paused_ms = sim_now_ms(cluster->sim) + ms;
 }
 
 void cluster_leave(struct cluster *cluster, unsigned number)

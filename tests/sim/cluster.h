@@ -37,6 +37,8 @@ void cluster_isolate(struct cluster *cluster, unsigned node);
 void cluster_heal(struct cluster *cluster);
 void cluster_break_connection(struct cluster *cluster, unsigned a, unsigned b);
 void cluster_slow_disk(struct cluster *cluster, unsigned node, unsigned ms);
+/* The process is stopped and goes on later (SIGSTOP, SIGCONT). */
+void cluster_pause(struct cluster *cluster, unsigned node, unsigned ms);
 void cluster_leave(struct cluster *cluster, unsigned node);
 /* Clients stop sending; what is under way goes on. */
 void cluster_quiet(struct cluster *cluster, bool quiet);

@@ -14,8 +14,8 @@
 struct sim_event {
     uint64_t at_ms;
     uint64_t order; /* Events of the same time happen as they were made. */
-    const uint64_t *epoch;
-    uint64_t epoch_then;
+    const struct sim_owner *owner;
+    uint64_t epoch;
     sim_event_cb cb;
     void *data;
 };
@@ -158,13 +158,11 @@ static bool is_before(const struct sim_event *a, const struct sim_event *b)
     return a->at_ms < b->at_ms || (a->at_ms == b->at_ms && a->order < b->order);
 }
 
-void sim_at(struct sim *sim, uint64_t at_ms, const uint64_t *epoch, sim_event_cb cb, void *data)
+static void push(struct sim *sim, struct sim_event event)
 {
-    struct sim_event event = {.at_ms = at_ms, .order = sim->next_order++, .cb = cb, .data = data};
     size_t i = sim->n_events++;
 
-    event.epoch = epoch;
-    event.epoch_then = epoch == NULL ? 0 : *epoch;
+    event.order = sim->next_order++;
     if (sim->n_events > sim->capacity) {
         sim->capacity = sim->capacity == 0 ? 256 : sim->capacity * 2;
         sim->heap = memory_resize(sim->heap, sim->capacity * sizeof *sim->heap);
@@ -174,6 +172,15 @@ void sim_at(struct sim *sim, uint64_t at_ms, const uint64_t *epoch, sim_event_cb
         i = (i - 1) / 2;
     }
     sim->heap[i] = event;
+}
+
+void sim_at(struct sim *sim, uint64_t at_ms, const struct sim_owner *owner, sim_event_cb cb,
+            void *data)
+{
+    struct sim_event event = {.at_ms = at_ms, .owner = owner, .cb = cb, .data = data};
+
+    event.epoch = owner == NULL ? 0 : owner->epoch;
+    push(sim, event);
 }
 
 static struct sim_event take_first(struct sim *sim)
@@ -209,7 +216,7 @@ void sim_drain(struct sim *sim)
     while (sim->n_events > 0) {
         struct sim_event event = take_first(sim);
 
-        if (event.epoch == NULL) {
+        if (event.owner == NULL) {
             event.cb(event.data);
         }
         free(event.data);
@@ -244,7 +251,14 @@ bool sim_step(struct sim *sim, uint64_t until_ms)
     if (event.at_ms > sim->now_ms) {
         sim->now_ms = event.at_ms;
     }
-    if (event.epoch == NULL || *event.epoch == event.epoch_then) {
+    if (event.owner == NULL) {
+        event.cb(event.data);
+    } else if (event.owner->epoch == event.epoch) {
+        if (event.owner->paused_ms > sim->now_ms) {
+            event.at_ms = event.owner->paused_ms;
+            push(sim, event);
+            return true;
+        }
         event.cb(event.data);
     }
     free(event.data);

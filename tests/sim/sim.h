@@ -19,7 +19,7 @@ typedef void (*sim_event_cb)(void *data);
 struct sim *sim_open(uint64_t seed);
 void sim_close(struct sim *sim);
 
-/* Nothing is to happen any more. Events without an epoch are called once more, with
+/* Nothing is to happen any more. Events without an owner are called once more, with
  * sim_is_closing(), to release what they hold. */
 void sim_drain(struct sim *sim);
 bool sim_is_closing(const struct sim *sim);
@@ -31,8 +31,15 @@ unsigned sim_between(struct sim *sim, unsigned low, unsigned high);
 /* True once in @n. */
 bool sim_once_in(struct sim *sim, unsigned n);
 
-/* Have @cb called at @at_ms, unless *@epoch is not what it is now. @epoch may be NULL. */
-void sim_at(struct sim *sim, uint64_t at_ms, const uint64_t *epoch, sim_event_cb cb, void *data);
+/* Whose event it is: somebody who may die, or stand still for a while. */
+struct sim_owner {
+    uint64_t epoch;     /* Events from before it changed do not happen. */
+    uint64_t paused_ms; /* Events before this time happen then. */
+};
+
+/* Have @cb called at @at_ms. @owner may be NULL. */
+void sim_at(struct sim *sim, uint64_t at_ms, const struct sim_owner *owner, sim_event_cb cb,
+            void *data);
 
 /* Let the next thing happen. False if nothing is left, or if it is later than @until_ms (the clock
  * is then there), or if something failed. */

@@ -192,7 +192,7 @@ static void start_write(struct sim_io *io, struct write *write)
     }
     io->busy_until_ms = at_ms;
     event->write = write;
-    sim_at(io->sim, at_ms, io->epoch, on_written, event);
+    sim_at(io->sim, at_ms, io->owner, on_written, event);
 }
 
 void sim_io_crash(struct sim_io *io)
@@ -311,7 +311,7 @@ static void on_tick_event(void *data)
     struct sim_io **next = memory_new(sizeof(struct sim_io *));
 
     *next = io;
-    sim_at(io->sim, sim_now_ms(io->sim) + io->tick_ms, io->epoch, on_tick_event, next);
+    sim_at(io->sim, sim_now_ms(io->sim) + io->tick_ms, io->owner, on_tick_event, next);
     io->tick(&io->io);
     io->on_turn(io->data);
 }
@@ -326,7 +326,7 @@ static int on_start(struct raft_io *io, unsigned period_ms, raft_io_tick_cb tick
     sim_io->tick = tick;
     sim_io->recv = recv;
     *first = sim_io;
-    sim_at(sim_io->sim, sim_now_ms(sim_io->sim) + period_ms, sim_io->epoch, on_tick_event, first);
+    sim_at(sim_io->sim, sim_now_ms(sim_io->sim) + period_ms, sim_io->owner, on_tick_event, first);
     return 0;
 }
 
@@ -390,7 +390,7 @@ static int on_send(struct raft_io *io, struct raft_io_send *request,
 
     *event = (struct send_event){.io = sim_io, .request = request, .cb = cb};
     sim_io->on_send(sim_io->data, message);
-    sim_at(sim_io->sim, sim_now_ms(sim_io->sim), sim_io->epoch, on_sent, event);
+    sim_at(sim_io->sim, sim_now_ms(sim_io->sim), sim_io->owner, on_sent, event);
     return 0;
 }
 
@@ -456,7 +456,7 @@ static int on_snapshot_get(struct raft_io *io, struct raft_io_snapshot_get *requ
     struct get_event *event = memory_new(sizeof *event);
 
     *event = (struct get_event){.io = sim_io, .request = request, .cb = cb};
-    sim_at(sim_io->sim, sim_now_ms(sim_io->sim) + sim_between(sim_io->sim, 1, 20), sim_io->epoch,
+    sim_at(sim_io->sim, sim_now_ms(sim_io->sim) + sim_between(sim_io->sim, 1, 20), sim_io->owner,
            on_got, event);
     return 0;
 }
@@ -471,9 +471,10 @@ static int on_random(struct raft_io *io, int low, int high)
     return low + (int)((sim_random(of(io)->sim) >> 20) % (unsigned)(high - low));
 }
 
-void sim_io_init(struct sim_io *io, struct sim *sim, struct sim_disk *disk, const uint64_t *epoch)
+void sim_io_init(struct sim_io *io, struct sim *sim, struct sim_disk *disk,
+                 const struct sim_owner *owner)
 {
-    *io = (struct sim_io){.sim = sim, .disk = disk, .epoch = epoch};
+    *io = (struct sim_io){.sim = sim, .disk = disk, .owner = owner};
     queue_init(&io->writes);
     io->io = (struct raft_io){
         .version = 2,

@@ -41,8 +41,8 @@ struct sim_io {
     struct raft_io io;
     struct sim *sim;
     struct sim_disk *disk;
-    const uint64_t *epoch; /* Changes when the node dies. */
-    unsigned slow_ms;      /* Added to each write. */
+    const struct sim_owner *owner; /* The node. */
+    unsigned slow_ms;              /* Added to each write. */
     unsigned tick_ms;
     raft_io_tick_cb tick;
     raft_io_recv_cb recv;
@@ -56,7 +56,8 @@ struct sim_io {
     struct queue writes; /* Not finished, in order. */
 };
 
-void sim_io_init(struct sim_io *io, struct sim *sim, struct sim_disk *disk, const uint64_t *epoch);
+void sim_io_init(struct sim_io *io, struct sim *sim, struct sim_disk *disk,
+                 const struct sim_owner *owner);
 
 /* The node dies: what was being written is lost from some point on, at random. */
 void sim_io_crash(struct sim_io *io);

@@ -34,7 +34,7 @@ static void random_fault(struct sim *sim, struct cluster *cluster, unsigned n_no
     unsigned a = sim_between(sim, 0, n_nodes - 1);
     unsigned b = (a + sim_between(sim, 1, n_nodes - 1)) % n_nodes;
 
-    switch (sim_between(sim, 0, 9)) {
+    switch (sim_between(sim, 0, 12)) {
     case 0:
     case 1:
     case 2:
@@ -56,6 +56,10 @@ static void random_fault(struct sim *sim, struct cluster *cluster, unsigned n_no
         for (unsigned i = 0; i < n_nodes; i++) {
             cluster_crash(cluster, i);
         }
+        break;
+    case 8:
+    case 9:
+        cluster_pause(cluster, a, sim_between(sim, 100, 3000));
         break;
     default:
         cluster_heal(cluster);
@@ -79,6 +83,7 @@ static void heal(struct sim *sim, struct cluster *cluster, unsigned n_nodes)
         } else {
             cluster_restart(cluster, i);
             cluster_slow_disk(cluster, i, 0);
+            cluster_pause(cluster, i, 0);
         }
     }
 }
