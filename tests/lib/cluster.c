@@ -85,15 +85,20 @@ bool cluster_start_node(struct cluster *cluster, unsigned i)
         "text",
         NULL,
     };
-    const char *environment[] = {preload, hold, "ASAN_OPTIONS=verify_asan_link_order=0", NULL};
+    /* A daemon built with sanitizers: let another library come first, and do not count what it
+     * keeps of freed memory. */
+    const char *environment[] = {"ASAN_OPTIONS=verify_asan_link_order=0:quarantine_size_mb=8", hold,
+                                 preload, NULL};
 
     (void)snprintf(api, sizeof api, "127.0.0.1:%u", node->api_port);
     (void)snprintf(peer, sizeof peer, "127.0.0.1:%u", node->peer_port);
     (void)snprintf(preload, sizeof preload, "LD_PRELOAD=%s",
-                   cluster->preload == NULL ? "" : cluster->preload);
+                   cluster->preload == NULL ? "" : cluster->preload); /* Used if there is one. */
     (void)snprintf(hold, sizeof hold, "HOLDFAST_TEST_HOLD=%s", node->hold_path);
-    return process_start(&node->process, arguments, cluster->preload == NULL ? NULL : environment,
-                         node->log_path);
+    if (cluster->preload == NULL) {
+        environment[2] = NULL;
+    }
+    return process_start(&node->process, arguments, environment, node->log_path);
 }
 
 struct http_client cluster_client(const struct cluster_node *node)
