@@ -2,8 +2,11 @@
  * for a member, libraft's disk and streams, the seam, agreement and the watcher. */
 #include "raft/node_private.h"
 
+#include <dirent.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "daemon/base/check.h"
@@ -179,6 +182,38 @@ static enum status refuse_lost_log(const struct node *node, struct error *error)
     return status;
 }
 
+static enum status empty_directory(const char *path, struct error *error)
+{
+    DIR *directory = opendir(path);
+    const struct dirent *entry;
+    int rv = directory == NULL && errno != ENOENT ? -1 : 0;
+
+    while (rv == 0 && directory != NULL && (entry = readdir(directory)) != NULL) {
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
+            rv = unlinkat(dirfd(directory), entry->d_name, 0);
+        }
+    }
+    if (rv != 0) {
+        rv = errno;
+        (void)error_set(error, status_from_errno(rv), "could not empty \"%s\": %s", path,
+                        strerror(rv)); /* Returned below. */
+    }
+    if (directory != NULL) {
+        (void)closedir(directory); /* Only read. */
+    }
+    return rv == 0 ? STATUS_OK : error->status;
+}
+
+/* Until has_log is stored, this node has promised nothing: what is there is of a beginning that was
+ * cut off. libraft takes a log without its first entry for a begun one, so it must not see it. */
+static enum status drop_half_begun_log(const struct node *node, struct error *error)
+{
+    if (node->identity.has_log || node->position.stored > 0) {
+        return STATUS_OK;
+    }
+    return empty_directory(identity_raft_directory(node->directory), error);
+}
+
 static enum status begin_log(struct node *node, struct error *error)
 {
     struct seam_configuration *first;
@@ -195,7 +230,7 @@ static enum status begin_log(struct node *node, struct error *error)
     }
     status = seam_bootstrap(node->seam, first, error);
     free(first);
-    if (status != STATUS_OK && status != STATUS_EXISTS) { /* It stopped right after that. */
+    if (status != STATUS_OK) {
         return status;
     }
     node->identity.has_log = true;
@@ -290,6 +325,9 @@ static enum status take_part(struct node *node, struct error *error)
 
     members_set_formed(node->members, &node->identity);
     status = refuse_lost_log(node, error);
+    if (status == STATUS_OK) {
+        status = drop_half_begun_log(node, error);
+    }
     if (status != STATUS_OK) {
         return status;
     }

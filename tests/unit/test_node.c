@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "daemon/base/log.h"
+#include "raft/identity.h"
 #include "raft/node.h"
 #include "storage/applier.h"
 #include "storage/command.h"
@@ -607,6 +608,48 @@ static void a_lost_log_is_refused(void **state)
     assert_non_null(strstr(error.text, "new member"));
 }
 
+/* As if the first start had ended between libraft's metadata and its first segment. */
+static void cut_off_the_beginning(struct fixture *f)
+{
+    static const uint8_t metadata[32] = {[0] = 1, [8] = 1, [16] = 1}; /* Format, version, term. */
+    struct identity_directory *directory;
+    struct identity identity;
+    struct error error;
+    char path[200];
+    FILE *file;
+
+    (void)snprintf(path, sizeof path, "%s/n1/state", f->base);
+    assert_int_equal(nftw(path, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
+    (void)snprintf(path, sizeof path, "%s/n1/raft", f->base);
+    assert_int_equal(nftw(path, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
+    (void)snprintf(path, sizeof path, "%s/n1", f->base);
+    assert_int_equal(identity_open(path, "n1", &directory, &identity, &error), STATUS_OK);
+    identity.has_log = false;
+    assert_int_equal(identity_store(directory, &identity, &error), STATUS_OK);
+    identity_close(directory);
+    (void)snprintf(path, sizeof path, "%s/n1/raft/metadata1", f->base);
+    file = fopen(path, "w");
+    assert_non_null(file);
+    assert_int_equal(fwrite(metadata, 1, sizeof metadata, file), sizeof metadata);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void a_log_whose_beginning_was_cut_off_is_begun_again(void **state)
+{
+    struct fixture *f = *state;
+
+    open_all(f);
+    close_node(f, 0);
+    cut_off_the_beginning(f);
+
+    open_all(f);
+
+    put(f, 0, "first");
+    close_node(f, 0);
+    open_all(f);
+    assert_true(is_there(f, 0, "first"));
+}
+
 static bool has_exited(struct fixture *f, void *data)
 {
     (void)data;
@@ -663,6 +706,7 @@ int main(void)
         ONE(an_empty_directory_needs_an_initial_cluster),
         ONE(a_directory_of_another_cluster_is_refused),
         THREE(a_lost_log_is_refused),
+        ONE(a_log_whose_beginning_was_cut_off_is_begun_again),
         THREE(an_empty_node_beside_its_cluster_is_told_to_join),
         ONE(peers_beyond_this_machine_need_consent),
     };
