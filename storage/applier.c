@@ -19,8 +19,6 @@
 #include "daemon/base/check.h"
 #include "daemon/base/memory.h"
 
-#define COMMIT_DELAY_NS (APPLIER_COMMIT_DELAY_MS * 1000000ull)
-
 struct applier {
     struct applier_options options;
     struct machine *machine;
@@ -50,6 +48,8 @@ struct applier {
     /* The apply thread's own. */
     struct applied *current;
     uint64_t uncommitted_since_ns; /* 0: all is committed. */
+    uint64_t commit_delay_ns;      /* Until the next commit; drawn anew for each. */
+    unsigned random;
     bool failed;
 };
 
@@ -59,6 +59,16 @@ static uint64_t clock_ns(void)
 
     CHECK(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* All nodes execute the same entries at the same time. If they committed at the same time too, they
+ * would flush against each other, where they share a disk, and all clients of the cluster would
+ * wait at once, where they do not. */
+static void draw_commit_delay(struct applier *applier)
+{
+    unsigned percent = 50 + (unsigned)rand_r(&applier->random) % 51;
+
+    applier->commit_delay_ns = APPLIER_COMMIT_DELAY_MS * 10000ull * percent;
 }
 
 static void lock(struct applier *applier)
@@ -144,6 +154,7 @@ static void commit(struct applier *applier)
     atomic_fetch_add(&applier->commits, 1);
     atomic_fetch_add(&applier->commit_nanoseconds, clock_ns() - start);
     applier->uncommitted_since_ns = 0;
+    draw_commit_delay(applier);
     publish(applier);
 }
 
@@ -238,7 +249,7 @@ static void run_one(struct applier *applier, struct applied *work)
 static bool commit_is_due(const struct applier *applier)
 {
     return applier->uncommitted_since_ns != 0 &&
-           clock_ns() - applier->uncommitted_since_ns >= COMMIT_DELAY_NS;
+           clock_ns() - applier->uncommitted_since_ns >= applier->commit_delay_ns;
 }
 
 /* Wait until there is work, a commit should be made, or the end. The mutex is held. */
@@ -324,6 +335,8 @@ enum status applier_open(const struct applier_options *options, struct applier *
     if (status != STATUS_OK) {
         goto err_after_alloc;
     }
+    a->random = (unsigned)clock_ns();
+    draw_commit_delay(a);
     queue_init(&a->work);
     queue_init(&a->waits);
     atomic_store(&a->visible_index, position.applied_index);
