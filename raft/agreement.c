@@ -11,6 +11,8 @@
 
 /* Bundles that a follower has at the leader before it lets more commands gather. */
 #define BUNDLES_IN_FLIGHT 8u
+/* With more committed and not yet executed, a leader proposes nothing. */
+#define UNEXECUTED_BYTES (8u << 20)
 /* Pause after the leader refused a bundle. */
 #define HOLD_MS 5u
 
@@ -75,6 +77,7 @@ static void on_commit(void *data, uint64_t index, uint64_t term, struct slice by
     work->data = find_own(agreement, &entry, index);
     buffer_append_slice(&work->entry, bytes);
     batch_settle(&agreement->batch, term);
+    proposer_committed(&agreement->proposer, index);
     execute(agreement, work);
 }
 
@@ -83,6 +86,7 @@ static void on_skip(void *data, uint64_t index, uint64_t term)
     struct agreement *agreement = data;
 
     batch_settle(&agreement->batch, term);
+    proposer_committed(&agreement->proposer, index);
     execute(agreement, new_work(APPLIED_SKIP, index, term));
 }
 
@@ -114,7 +118,6 @@ void agreement_executed(struct agreement *agreement, struct applied *work, uint6
         seam_durable(agreement->seam, work->index);
     } else if (work->index > agreement->executed_index) {
         agreement->executed_index = work->index;
-        proposer_executed(&agreement->proposer, work->index);
     }
     for (uint32_t i = 0; bundles != NULL && i < bundles->n_bundles; i++) {
         struct pending_bundle *own = bundles->own[i];
@@ -354,6 +357,11 @@ static void propose(struct agreement *agreement)
     if (agreement->view.state != SEAM_LEADER ||
         agreement->view.commit_index < agreement->view.barrier_index ||
         !agreement_knows_time(agreement)) {
+        return;
+    }
+    /* An entry leaves the flight when it is committed, so that the leader's own flushes do not hold
+     * up the clients of other nodes. What is committed and not executed yet is bounded here. */
+    if (agreement->options.executor_queued_bytes(agreement->options.data) > UNEXECUTED_BYTES) {
         return;
     }
     while (proposer_has_room(proposer) && (proposer->bytes > 0 || !proposer->has_begun)) {

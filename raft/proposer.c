@@ -178,7 +178,7 @@ void proposer_proposed(struct proposer *proposer, uint64_t index)
     }
 }
 
-void proposer_executed(struct proposer *proposer, uint64_t index)
+void proposer_committed(struct proposer *proposer, uint64_t index)
 {
     unsigned n = 0;
 

@@ -63,8 +63,8 @@ void proposer_make(struct proposer *proposer, uint16_t flags, uint64_t time_ms,
                    struct buffer *entry);
 void proposer_proposed(struct proposer *proposer, uint64_t index);
 
-/* Everything up to @index was executed on this node. */
-void proposer_executed(struct proposer *proposer, uint64_t index);
+/* Everything up to @index is committed: it is not in flight any more. */
+void proposer_committed(struct proposer *proposer, uint64_t index);
 
 void proposer_close(struct proposer *proposer);
 

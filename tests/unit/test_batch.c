@@ -330,7 +330,7 @@ static void entries_are_bounded_in_size_and_number(void **state)
     assert_int_equal(propose(f, 10), 1);
     assert_int_equal(propose(f, 11), 1);
     assert_false(proposer_has_room(&f->proposer));
-    proposer_executed(&f->proposer, 10);
+    proposer_committed(&f->proposer, 10);
     assert_true(proposer_has_room(&f->proposer));
 }
 
