@@ -186,12 +186,9 @@ static void answer_list(struct request *request, struct view *view, struct event
     if (status == STATUS_OK) {
         status = fill_page(view, &session, list);
     }
-    if (status != STATUS_OK) {
-        response_close(&list->page.response);
-        page_fail(request, view, status);
+    if (!page_end(&list->page, &list->query, request, view, status)) {
         return;
     }
-    page_end(&list->page, &list->query);
     buffer_append_string(&list->page.response.body, ",\"last_seq\":");
     render_number(&list->page.response.body, session.last_seq);
     page_respond(&list->page, request, view);

@@ -135,13 +135,9 @@ static void answer_list(struct request *request, struct view *view, struct names
 
     page_begin(&list->page, &list->query);
     status = view_namespaces(view, list->query.order, &list->query.position, add_row, list);
-    if (status != STATUS_OK) {
-        response_close(&list->page.response);
-        page_fail(request, view, status);
-        return;
+    if (page_end(&list->page, &list->query, request, view, status)) {
+        page_respond(&list->page, request, view);
     }
-    page_end(&list->page, &list->query);
-    page_respond(&list->page, request, view);
 }
 
 /* Twice for a request: when it comes, with @view NULL, and when it may look. */

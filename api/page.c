@@ -60,18 +60,25 @@ bool page_end_row(struct page *page)
     return true;
 }
 
-void page_end(struct page *page, const struct page_query *query)
+bool page_end(struct page *page, const struct page_query *query, struct request *request,
+              struct view *view, enum status status)
 {
     struct buffer *text = &page->response.body;
 
+    if (status != STATUS_OK) {
+        response_close(&page->response);
+        page_fail(request, view, status);
+        return false;
+    }
     buffer_append_string(text, "],\"next_cursor\":");
     if (query->position.size == 0) {
         buffer_append_string(text, "null");
-        return;
+        return true;
     }
     buffer_append_byte(text, '"');
     cursor_encode(buffer_slice(&query->position), query->filters_hash, text);
     buffer_append_byte(text, '"');
+    return true;
 }
 
 void page_respond(struct page *page, struct request *request, struct view *view)

@@ -33,8 +33,10 @@ void page_begin(struct page *page, const struct page_query *query);
  * page->response.body, and page_end_row() may find the page too large for it: the same. */
 bool page_begin_row(struct page *page);
 bool page_end_row(struct page *page);
-/* Close the list: members may follow, then page_respond(). */
-void page_end(struct page *page, const struct page_query *query);
+/* Close the list that was filled with @status: members may follow, then page_respond(). False if
+ * the list failed, which is answered as page_fail() does. */
+MUST_USE bool page_end(struct page *page, const struct page_query *query, struct request *request,
+                       struct view *view, enum status status);
 void page_respond(struct page *page, struct request *request, struct view *view);
 
 /* The request's namespace; false if that is answered with 404. */
