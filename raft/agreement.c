@@ -11,8 +11,6 @@
 
 /* Bundles that a follower has at the leader before it lets more commands gather. */
 #define BUNDLES_IN_FLIGHT 8u
-/* With more committed and not yet executed, a leader proposes nothing. */
-#define UNEXECUTED_BYTES (8u << 20)
 /* Pause after the leader refused a bundle. */
 #define HOLD_MS 5u
 
@@ -361,7 +359,8 @@ static void propose(struct agreement *agreement)
     }
     /* An entry leaves the flight when it is committed, so that the leader's own flushes do not hold
      * up the clients of other nodes. What is committed and not executed yet is bounded here. */
-    if (agreement->options.executor_queued_bytes(agreement->options.data) > UNEXECUTED_BYTES) {
+    if (agreement->options.executor_queued_bytes(agreement->options.data) >
+        LIMIT_UNEXECUTED_BYTES) {
         return;
     }
     while (proposer_has_room(proposer) && (proposer->bytes > 0 || !proposer->has_begun)) {

@@ -55,11 +55,12 @@
 
 /* Inside. */
 #define LIMIT_ENTRY_BYTES       (256u << 10) /* One log entry, unless one command is larger. */
-#define LIMIT_ENTRIES_IN_FLIGHT 2u           /* Entries proposed and not executed. */
+#define LIMIT_ENTRIES_IN_FLIGHT 2u           /* Entries proposed and not committed. */
 #define LIMIT_COMMAND_BYTES     (5u << 20)  /* One encoded command: a full body and its envelope. */
 #define LIMIT_PENDING_COMMANDS  65536u      /* Commands that wait on one node, sent or not. */
 #define LIMIT_PENDING_BYTES     (64u << 20) /* Their bytes. */
 #define LIMIT_PENDING_READS     65536u      /* ReadIndex requests that wait on one node. */
+#define LIMIT_UNEXECUTED_BYTES (8u << 20)    /* Committed, not executed: a leader waits beyond. */
 #define LIMIT_APPLY_BYTES       (64u << 20) /* Committed entries that wait for the apply thread. */
 #define LIMIT_PEER_QUEUE_BYTES  (32u << 20) /* Bytes queued towards one peer. */
 #define LIMIT_FRAME_BYTES       (8u << 20) /* One frame between peers: a bundle and its envelope. */
