@@ -341,7 +341,7 @@ static bool propose_one(struct agreement *agreement)
     if (status != STATUS_OK) {
         return false; /* It stays, for the next turn or, with another leader, for nothing. */
     }
-    proposer_proposed(proposer, index);
+    proposer_proposed(proposer, index, agreement->now_ms);
     return true;
 }
 
@@ -352,6 +352,7 @@ static void propose(struct agreement *agreement)
 {
     struct proposer *proposer = &agreement->proposer;
 
+    agreement->is_gathering = false;
     if (agreement->view.state != SEAM_LEADER ||
         agreement->view.commit_index < agreement->view.barrier_index ||
         !agreement_knows_time(agreement)) {
@@ -364,6 +365,10 @@ static void propose(struct agreement *agreement)
         return;
     }
     while (proposer_has_room(proposer) && (proposer->bytes > 0 || !proposer->has_begun)) {
+        if (proposer_gathers(proposer, agreement->now_ms)) {
+            agreement->is_gathering = true;
+            return;
+        }
         if (!propose_one(agreement)) {
             return;
         }
@@ -532,6 +537,11 @@ void agreement_flush(struct agreement *agreement, uint64_t now_ms)
     propose(agreement);
     flush_reads(agreement);
     seam_announce_commit(agreement->seam);
+}
+
+bool agreement_is_gathering(const struct agreement *agreement)
+{
+    return agreement->is_gathering;
 }
 
 /* --- Life --- */

@@ -99,6 +99,9 @@ void agreement_tick(struct agreement *agreement, uint64_t now_ms, uint64_t wall_
 /* The end of a loop turn: look at what libraft did, send what is queued, start a ReadIndex round.
  * Cheap when nothing is to be done. */
 void agreement_flush(struct agreement *agreement, uint64_t now_ms);
+/* Commands are held back for a moment, to gather more: there should be another turn when the clock
+ * shows the next millisecond. As of the last agreement_flush(). */
+bool agreement_is_gathering(const struct agreement *agreement);
 
 /* Begin to leave: hand leadership over; nothing new is taken. */
 void agreement_leave(struct agreement *agreement, uint64_t now_ms);

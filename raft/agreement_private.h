@@ -37,6 +37,7 @@ struct agreement {
     uint64_t now_ms;
     bool is_closing;
     bool is_ending; /* options.exit() was called. */
+    bool is_gathering;
 
     /* Sending. */
     uint64_t hold_ms;     /* Nothing is sent before this time. */

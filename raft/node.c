@@ -189,10 +189,20 @@ static void on_mail(uv_async_t *async)
     read_mail(async->data);
 }
 
+/* The turn that it causes is all that is wanted. */
+static void on_gathered(uv_timer_t *timer)
+{
+    (void)timer;
+}
+
 static void end_turn(struct node *node)
 {
     if (node->agreement != NULL) {
         agreement_flush(node->agreement, node_now_ms(node));
+        if (agreement_is_gathering(node->agreement) &&
+            !uv_is_active((uv_handle_t *)&node->gathering)) {
+            CHECK(uv_timer_start(&node->gathering, on_gathered, 1, 0) == 0);
+        }
     }
     peers_flush(node->peers);
 }
@@ -442,6 +452,7 @@ static enum status open_loop(struct node *node, struct error *error)
     CHECK(uv_prepare_init(&node->loop, &node->prepare) == 0);
     CHECK(uv_check_init(&node->loop, &node->check) == 0);
     CHECK(uv_timer_init(&node->loop, &node->ticker) == 0);
+    CHECK(uv_timer_init(&node->loop, &node->gathering) == 0);
     node->prepare.data = node;
     node->check.data = node;
     node->ticker.data = node;

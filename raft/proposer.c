@@ -141,6 +141,12 @@ bool proposer_has_room(const struct proposer *proposer)
     return proposer->term != 0 && proposer->n_in_flight < LIMIT_ENTRIES_IN_FLIGHT;
 }
 
+bool proposer_gathers(const struct proposer *proposer, uint64_t now_ms)
+{
+    return proposer->has_begun && proposer->n_proposed_commands >= PROPOSER_CROWD &&
+           now_ms == proposer->proposed_ms && proposer->bytes < LIMIT_ENTRY_BYTES / 2;
+}
+
 void proposer_make(struct proposer *proposer, uint16_t flags, uint64_t time_ms,
                    struct buffer *entry)
 {
@@ -165,13 +171,15 @@ void proposer_make(struct proposer *proposer, uint16_t flags, uint64_t time_ms,
     proposer->entry_bytes = entry->size;
 }
 
-void proposer_proposed(struct proposer *proposer, uint64_t index)
+void proposer_proposed(struct proposer *proposer, uint64_t index, uint64_t now_ms)
 {
     CHECK(proposer_has_room(proposer));
     proposer->in_flight[proposer->n_in_flight++] = index;
     proposer->has_begun = true;
     proposer->n_entries++;
     proposer->n_commands += proposer->n_taken_commands;
+    proposer->n_proposed_commands = proposer->n_taken_commands;
+    proposer->proposed_ms = now_ms;
     proposer->n_bytes += proposer->entry_bytes;
     for (; proposer->n_taken > 0; proposer->n_taken--) {
         drop_first(proposer);

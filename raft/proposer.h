@@ -40,6 +40,8 @@ struct proposer {
     unsigned n_taken;                            /* Bundles of the entry being made ... */
     uint64_t n_taken_commands;                   /* ... and their commands. */
     size_t entry_bytes;
+    uint64_t proposed_ms;         /* When the last entry was proposed, ... */
+    uint64_t n_proposed_commands; /* ... and its commands. */
     uint64_t clock;
     struct proposer_origin origins[PROPOSER_ORIGINS];
 };
@@ -57,11 +59,19 @@ MUST_USE bool proposer_accept(struct proposer *proposer, uint64_t peer, struct s
 /* Is there room for another entry? */
 bool proposer_has_room(const struct proposer *proposer);
 
+/* Group commit: an entry costs every node a flush and several wake-ups, whatever is in it. So among
+ * many clients (the last entry was PROPOSER_CROWD commands or more) there is one entry for each
+ * millisecond of the clock, unless half an entry waits: those who just got their answers come back
+ * and share the next one. A few clients never wait. True: propose nothing before the clock moves
+ * on. (As commit_delay and commit_siblings of PostgreSQL.) */
+#define PROPOSER_CROWD 8u
+bool proposer_gathers(const struct proposer *proposer, uint64_t now_ms);
+
 /* Make the next entry of the term from what waits (maybe nothing), into an empty @entry. It stays
  * waiting until proposer_proposed(). */
 void proposer_make(struct proposer *proposer, uint16_t flags, uint64_t time_ms,
                    struct buffer *entry);
-void proposer_proposed(struct proposer *proposer, uint64_t index);
+void proposer_proposed(struct proposer *proposer, uint64_t index, uint64_t now_ms);
 
 /* Everything up to @index is committed: it is not in flight any more. */
 void proposer_committed(struct proposer *proposer, uint64_t index);

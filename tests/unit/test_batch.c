@@ -16,6 +16,7 @@
 
 #define SELF          1u
 #define PEER          2u
+#define NOW_MS        1000u
 #define BOOT          77u
 #define TERM          5u
 #define N_SUBMISSIONS 4u
@@ -124,7 +125,7 @@ static uint32_t propose(struct fixture *f, uint64_t index)
 
     proposer_make(&f->proposer, 0, 1, &bytes);
     assert_int_equal(entry_decode(buffer_slice(&bytes), &entry, NULL), STATUS_OK);
-    proposer_proposed(&f->proposer, index);
+    proposer_proposed(&f->proposer, index, NOW_MS);
     buffer_close(&bytes);
     return entry.n_bundles;
 }
@@ -334,6 +335,30 @@ static void entries_are_bounded_in_size_and_number(void **state)
     assert_true(proposer_has_room(&f->proposer));
 }
 
+/* A crowd's next entry waits until the clock moves on; the one behind it was small again. */
+static void a_crowd_shares_an_entry_and_a_few_clients_never_wait(void **state)
+{
+    struct fixture *f = *state;
+    enum refusal refusal;
+    uint64_t sequence = 1;
+
+    assert_true(offer(f, PEER, BOOT, sequence++, 10, &refusal));
+    propose(f, 10);
+    assert_true(offer(f, PEER, BOOT, sequence++, 10, &refusal));
+    assert_false(proposer_gathers(&f->proposer, NOW_MS));
+    for (unsigned i = 1; i < PROPOSER_CROWD; i++) {
+        assert_true(offer(f, PEER, BOOT, sequence++, 10, &refusal));
+    }
+    propose(f, 11);
+    proposer_committed(&f->proposer, 11);
+
+    assert_true(offer(f, PEER, BOOT, sequence++, 10, &refusal));
+    assert_true(proposer_gathers(&f->proposer, NOW_MS));
+    assert_false(proposer_gathers(&f->proposer, NOW_MS + 1));
+    assert_true(offer(f, PEER, BOOT, sequence++, LIMIT_ENTRY_BYTES / 2, &refusal));
+    assert_false(proposer_gathers(&f->proposer, NOW_MS));
+}
+
 static void another_term_starts_with_nothing(void **state)
 {
     struct fixture *f = *state;
@@ -370,6 +395,7 @@ int main(void)
         TEST(nobody_sends_in_the_name_of_another),
         TEST(a_full_queue_refuses_for_good),
         TEST(entries_are_bounded_in_size_and_number),
+        TEST(a_crowd_shares_an_entry_and_a_few_clients_never_wait),
         TEST(another_term_starts_with_nothing),
     };
 
