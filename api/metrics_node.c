@@ -107,8 +107,8 @@ static void write_applier(const struct applier_statistics *applier, struct buffe
                   "Committed entries that wait for execution.", applier->queued_entries);
     metric_number(text, "holdfast_apply_queue_bytes", "gauge", "Their bytes.",
                   applier->queued_bytes);
-    metric_time(text, "holdfast_store_commit_seconds", "Commits of the state, flushed.",
-                applier->commits, applier->commit_nanoseconds);
+    metric_time(text, "holdfast_store_flush_seconds", "Flushes of the state to LMDB.",
+                applier->flushes, applier->flush_nanoseconds);
 }
 
 void metrics_write_node(struct node *node, struct buffer *text)
@@ -137,6 +137,9 @@ void metrics_write_store(struct store *store, struct buffer *text)
     }
     metric_number(text, "holdfast_store_used_bytes", "gauge", "Bytes that the state takes.",
                   statistics.used_bytes);
+    metric_number(text, "holdfast_store_unflushed_bytes", "gauge",
+                  "Memory that holds what is executed and not flushed to it.",
+                  statistics.unflushed_bytes);
     metric_number(text, "holdfast_store_map_bytes", "gauge", "Address space set aside for it.",
                   statistics.map_size_bytes);
     metric_number(text, "holdfast_store_free_disk_bytes", "gauge",

@@ -1,13 +1,18 @@
-/* One thread takes work from a queue, in order.
+/* The apply thread takes work from a queue, in order.
  *
  * 1. applier_push() links the work and wakes the thread.
- * 2. The thread takes all that is queued, executes it, and gives each piece back.
- * 3. It commits when a reader waits for what was executed, when the oldest uncommitted execution is
- *    APPLIER_COMMIT_DELAY_MS old, or when durability is asked for; then it publishes what is
- * visible and posts the waits that are satisfied.
+ * 2. The thread takes all that is queued. It executes each entry, commits, publishes what is
+ *    visible, posts the waits that are satisfied, and gives the work back.
+ * 3. When enough is unflushed, or it is old enough, or durability is asked for, it freezes that and
+ *    wakes the flush thread.
+ * 4. The flush thread flushes, and wakes the apply thread, which gives back the work that asked for
+ *    durability before the flush began.
  *
- * What can go wrong: any failure of the machine is told by on_failure() once, and nothing is
- * executed, committed or given back from then on; the process is about to end. */
+ * If execution is faster than flushing, it waits when as much as in a flush is unflushed beside the
+ * one that runs.
+ *
+ * What can go wrong: any failure of the machine or a flush is told by on_failure() once, and
+ * nothing is executed, flushed or given back from then on; the process is about to end. */
 #include "storage/applier.h"
 
 #include <errno.h>
@@ -17,6 +22,7 @@
 #include <time.h>
 
 #include "daemon/base/check.h"
+#include "daemon/base/limits.h"
 #include "daemon/base/memory.h"
 
 struct applier {
@@ -24,33 +30,39 @@ struct applier {
     struct machine *machine;
     pthread_t thread;
 
-    /* The queue, guarded by the mutex. */
+    pthread_t flusher;
+
+    /* Guarded by the mutex. */
     pthread_mutex_t mutex;
-    pthread_cond_t wake;
+    pthread_cond_t wake; /* The apply thread: for work, or after a flush. */
+    pthread_cond_t wake_flusher;
     struct queue work;
     struct queue waits; /* struct visibility_wait, in no order. */
     bool closing;
+    bool is_flushing; /* From the freeze to the end of the flush. */
+    bool has_flushed; /* A flush ended, and the apply thread has not seen it. */
+    bool flusher_closing;
 
-    /* Written by the apply thread (and queued_* by pushers), read by anyone. */
+    /* Written by the apply thread (and queued_* by pushers, flush* by the flusher), read by anyone.
+     */
     atomic_size_t queued_bytes;
     atomic_uint_least64_t queued_entries;
     atomic_uint_least64_t visible_index;
     atomic_uint_least64_t visible_revision;
     atomic_uint_least64_t visible_time_ms;
-    atomic_uint_least64_t executed_index;
-    atomic_uint_least64_t executed_revision;
     atomic_uint_least64_t next_due_ms;
     atomic_uint_least64_t entries;
     atomic_uint_least64_t commands;
-    atomic_uint_least64_t commits;
-    atomic_uint_least64_t commit_nanoseconds;
+    atomic_uint_least64_t flushes;
+    atomic_uint_least64_t flush_nanoseconds;
+    atomic_bool failed;
 
     /* The apply thread's own. */
     struct applied *current;
-    uint64_t uncommitted_since_ns; /* 0: all is committed. */
-    uint64_t commit_delay_ns;      /* Until the next commit; drawn anew for each. */
+    struct queue asked;    /* Work that wants durability: for the next flush. */
+    struct queue promised; /* For the flush that runs. */
+    uint64_t flush_due_ns; /* UINT64_MAX: nothing is unflushed. */
     unsigned random;
-    bool failed;
 };
 
 static uint64_t clock_ns(void)
@@ -61,14 +73,13 @@ static uint64_t clock_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-/* All nodes execute the same entries at the same time. If they committed at the same time too, they
- * would flush against each other, where they share a disk, and all clients of the cluster would
- * wait at once, where they do not. */
-static void draw_commit_delay(struct applier *applier)
+/* All nodes execute the same entries at the same time. If they flushed at the same time too, they
+ * would do it against each other, where they share a disk. */
+static uint64_t draw_flush_due_ns(struct applier *applier)
 {
     unsigned percent = 50 + (unsigned)rand_r(&applier->random) % 51;
 
-    applier->commit_delay_ns = APPLIER_COMMIT_DELAY_MS * 10000ull * percent;
+    return clock_ns() + APPLIER_FLUSH_DELAY_MS * 10000ull * percent;
 }
 
 static void lock(struct applier *applier)
@@ -83,8 +94,7 @@ static void unlock(struct applier *applier)
 
 static void fail(struct applier *applier, const struct error *error)
 {
-    if (!applier->failed) {
-        applier->failed = true;
+    if (!atomic_exchange(&applier->failed, true)) {
         applier->options.on_failure(applier->options.data, error);
     }
 }
@@ -138,42 +148,137 @@ static void publish(struct applier *applier)
     unlock(applier);
 }
 
-static void commit(struct applier *applier)
+/* --- Flushing --- */
+
+/* Give back all of @queue. */
+static void give_back(struct applier *applier, struct queue *queue)
+{
+    struct link *link;
+
+    while ((link = queue_pop(queue)) != NULL) {
+        atomic_fetch_sub(&applier->queued_entries, 1);
+        if (!applier->failed) {
+            applier->options.on_done(applier->options.data,
+                                     CONTAINER_OF(link, struct applied, link));
+        }
+    }
+}
+
+static bool is_full(struct applier *applier)
+{
+    struct store_unflushed unflushed;
+
+    store_unflushed(applier->options.store, &unflushed);
+    return unflushed.bytes >= LIMIT_FLUSH_BYTES || unflushed.records >= LIMIT_FLUSH_RECORDS;
+}
+
+static bool flush_is_due(struct applier *applier)
+{
+    return !queue_is_empty(&applier->asked) || clock_ns() >= applier->flush_due_ns ||
+           is_full(applier);
+}
+
+/* Freeze what is unflushed and have it flushed. Nothing is being flushed. */
+static void start_flush(struct applier *applier)
 {
     struct error error;
-    uint64_t start;
+    bool frozen;
 
-    if (applier->uncommitted_since_ns == 0 || applier->failed) {
-        return;
-    }
-    start = clock_ns();
-    if (machine_commit(applier->machine, &error) != STATUS_OK) {
+    if (machine_freeze(applier->machine, &frozen, &error) != STATUS_OK) {
         fail(applier, &error);
         return;
     }
-    atomic_fetch_add(&applier->commits, 1);
-    atomic_fetch_add(&applier->commit_nanoseconds, clock_ns() - start);
-    applier->uncommitted_since_ns = 0;
-    draw_commit_delay(applier);
-    publish(applier);
+    applier->flush_due_ns = UINT64_MAX;
+    if (!frozen) {
+        give_back(applier, &applier->asked);
+        return;
+    }
+    queue_append(&applier->promised, &applier->asked);
+    lock(applier);
+    applier->is_flushing = true;
+    CHECK(pthread_cond_signal(&applier->wake_flusher) == 0);
+    unlock(applier);
 }
 
-/* Does a reader wait for something that was executed and is not committed? The mutex is held. */
-static bool is_awaited(const struct applier *applier)
+/* Give back what the flush that ended has made durable. */
+static void finish_flush(struct applier *applier)
 {
-    const struct link *link;
+    bool has_flushed;
 
-    for (link = queue_first(&applier->waits); link != NULL;
-         link = queue_next(&applier->waits, link)) {
-        const struct visibility_wait *wait =
-            CONTAINER_OF((void *)(uintptr_t)link, struct visibility_wait, link);
-
-        if (wait->index <= atomic_load(&applier->executed_index) &&
-            wait->revision <= atomic_load(&applier->executed_revision)) {
-            return true;
-        }
+    lock(applier);
+    has_flushed = applier->has_flushed;
+    applier->has_flushed = false;
+    unlock(applier);
+    if (has_flushed) {
+        give_back(applier, &applier->promised);
     }
-    return false;
+}
+
+static void wait_for_flush(struct applier *applier)
+{
+    lock(applier);
+    while (applier->is_flushing && !applier->failed) {
+        CHECK(pthread_cond_wait(&applier->wake, &applier->mutex) == 0);
+    }
+    unlock(applier);
+    finish_flush(applier);
+}
+
+/* Start a flush if one is due; wait for the one that runs if it is due even so. */
+static void keep_flushing(struct applier *applier)
+{
+    bool is_flushing;
+
+    finish_flush(applier);
+    lock(applier);
+    is_flushing = applier->is_flushing;
+    unlock(applier);
+    if (applier->failed || !flush_is_due(applier)) {
+        return;
+    }
+    if (is_flushing) {
+        if (!is_full(applier)) {
+            return;
+        }
+        wait_for_flush(applier);
+    }
+    if (!applier->failed) {
+        start_flush(applier);
+    }
+}
+
+static void flush(struct applier *applier)
+{
+    struct error error;
+    uint64_t start = clock_ns();
+
+    if (store_flush(applier->options.store, &error) != STATUS_OK) {
+        fail(applier, &error);
+        return;
+    }
+    atomic_fetch_add(&applier->flushes, 1);
+    atomic_fetch_add(&applier->flush_nanoseconds, clock_ns() - start);
+}
+
+static void *run_flusher(void *data)
+{
+    struct applier *applier = data;
+
+    lock(applier);
+    while (!applier->flusher_closing) {
+        if (!applier->is_flushing) {
+            CHECK(pthread_cond_wait(&applier->wake_flusher, &applier->mutex) == 0);
+            continue;
+        }
+        unlock(applier);
+        flush(applier);
+        lock(applier);
+        applier->is_flushing = false;
+        applier->has_flushed = !applier->failed;
+        CHECK(pthread_cond_signal(&applier->wake) == 0);
+    }
+    unlock(applier);
+    return NULL;
 }
 
 /* --- Execution --- */
@@ -189,55 +294,49 @@ static void on_result(void *data, uint32_t bundle, uint32_t command, struct slic
 static enum status execute(struct applier *applier, struct applied *work, struct error *error)
 {
     struct machine *machine = applier->machine;
-    enum status status;
 
     machine_set_stored(machine, work->stored);
-    switch (work->kind) {
-    case APPLIED_ENTRY:
-        applier->current = work;
-        atomic_fetch_add(&applier->entries, 1);
-        return machine_execute(machine, work->index, work->term, buffer_slice(&work->entry),
-                               on_result, applier, error);
-    case APPLIED_SKIP:
+    if (work->kind == APPLIED_SKIP) {
         return machine_skip_to(machine, work->index, work->term, error);
-    case APPLIED_DURABLE:
-        CHECK(machine_applied_index(machine) >= work->index);
-        applier->uncommitted_since_ns = clock_ns(); /* "stored" may be all that changed. */
-        commit(applier);
-        status = applier->failed ? STATUS_IO : store_sync(applier->options.store, error);
-        return status;
     }
-    CHECK(work->kind <= APPLIED_DURABLE);
-    return STATUS_INVALID;
+    CHECK(work->kind == APPLIED_ENTRY);
+    applier->current = work;
+    atomic_fetch_add(&applier->entries, 1);
+    return machine_execute(machine, work->index, work->term, buffer_slice(&work->entry), on_result,
+                           applier, error);
 }
 
-static void note_executed(struct applier *applier)
+/* Before the commit, as the transaction that is open can look. */
+static enum status note_due(struct applier *applier, struct error *error)
 {
-    struct error error;
     uint64_t due_ms;
+    enum status status = machine_next_due(applier->machine, &due_ms, error);
 
-    atomic_store(&applier->executed_revision, machine_revision(applier->machine));
-    atomic_store(&applier->executed_index, machine_applied_index(applier->machine));
-    if (machine_next_due(applier->machine, &due_ms, &error) != STATUS_OK) {
-        fail(applier, &error);
-        return;
+    if (status == STATUS_OK) {
+        atomic_store(&applier->next_due_ms, due_ms);
     }
-    atomic_store(&applier->next_due_ms, due_ms);
+    return status;
 }
 
 static void run_one(struct applier *applier, struct applied *work)
 {
     size_t bytes = work->entry.size;
+    enum status status = STATUS_OK;
     struct error error;
 
-    if (!applier->failed && execute(applier, work, &error) != STATUS_OK) {
-        fail(applier, &error);
-    }
-    if (applier->uncommitted_since_ns == 0 && work->kind != APPLIED_DURABLE) {
-        applier->uncommitted_since_ns = clock_ns();
+    if (!applier->failed) {
+        status = execute(applier, work, &error);
+        status = status == STATUS_OK ? note_due(applier, &error) : status;
+        status = status == STATUS_OK ? machine_commit(applier->machine, &error) : status;
+        if (status != STATUS_OK) {
+            fail(applier, &error);
+        }
     }
     if (!applier->failed) {
-        note_executed(applier);
+        if (applier->flush_due_ns == UINT64_MAX) {
+            applier->flush_due_ns = draw_flush_due_ns(applier);
+        }
+        publish(applier);
     }
     atomic_fetch_sub(&applier->queued_bytes, bytes);
     atomic_fetch_sub(&applier->queued_entries, 1);
@@ -246,28 +345,43 @@ static void run_one(struct applier *applier, struct applied *work)
     }
 }
 
-static bool commit_is_due(const struct applier *applier)
+static void ask_for_durability(struct applier *applier, struct applied *work)
 {
-    return applier->uncommitted_since_ns != 0 &&
-           clock_ns() - applier->uncommitted_since_ns >= applier->commit_delay_ns;
+    CHECK(applier->failed || machine_applied_index(applier->machine) >= work->index);
+    machine_set_stored(applier->machine, work->stored);
+    queue_push(&applier->asked, &work->link);
 }
 
-/* Wait until there is work, a commit should be made, or the end. The mutex is held. */
+/* Wait until there is work, a flush should begin or has ended, or the end. The mutex is held. */
 static void wait_for_work(struct applier *applier)
 {
-    uint64_t idle_until_ns = clock_ns() + APPLIER_IDLE_MS * 1000000ull;
-    struct timespec until = {.tv_sec = (time_t)(idle_until_ns / 1000000000u),
-                             .tv_nsec = (long)(idle_until_ns % 1000000000u)};
+    while (queue_is_empty(&applier->work) && !applier->closing && !applier->has_flushed) {
+        uint64_t until_ns =
+            applier->is_flushing || applier->failed ? UINT64_MAX : applier->flush_due_ns;
+        struct timespec until = {.tv_sec = (time_t)(until_ns / 1000000000u),
+                                 .tv_nsec = (long)(until_ns % 1000000000u)};
 
-    while (queue_is_empty(&applier->work) && !applier->closing) {
-        if (applier->uncommitted_since_ns == 0 || applier->failed) {
+        if (until_ns == UINT64_MAX) {
             CHECK(pthread_cond_wait(&applier->wake, &applier->mutex) == 0);
-            continue;
-        }
-        if (is_awaited(applier) ||
-            pthread_cond_timedwait(&applier->wake, &applier->mutex, &until) == ETIMEDOUT) {
+        } else if (pthread_cond_timedwait(&applier->wake, &applier->mutex, &until) == ETIMEDOUT) {
             return;
         }
+    }
+}
+
+static void run_taken(struct applier *applier, struct queue *taken)
+{
+    struct link *link;
+
+    while ((link = queue_pop(taken)) != NULL) {
+        struct applied *work = CONTAINER_OF(link, struct applied, link);
+
+        if (work->kind == APPLIED_DURABLE) {
+            ask_for_durability(applier, work);
+        } else {
+            run_one(applier, work);
+        }
+        keep_flushing(applier);
     }
 }
 
@@ -275,47 +389,58 @@ static void *run(void *data)
 {
     struct applier *applier = data;
     struct queue taken;
-    struct link *link;
     bool closing;
-    bool idle;
-    bool awaited;
 
     queue_init(&taken);
     do {
         lock(applier);
         wait_for_work(applier);
-        idle = queue_is_empty(&applier->work);
         queue_append(&taken, &applier->work);
         closing = applier->closing;
         unlock(applier);
 
-        while ((link = queue_pop(&taken)) != NULL) {
-            run_one(applier, CONTAINER_OF(link, struct applied, link));
-            if (commit_is_due(applier)) {
-                commit(applier);
-            }
-        }
-
-        lock(applier);
-        awaited = is_awaited(applier);
-        unlock(applier);
-        if (idle || awaited || closing || commit_is_due(applier)) {
-            commit(applier);
-        }
+        run_taken(applier, &taken);
+        keep_flushing(applier);
     } while (!closing);
+
+    wait_for_flush(applier);
+    if (!applier->failed) {
+        start_flush(applier);
+        wait_for_flush(applier);
+    }
     return NULL;
 }
 
 /* --- The life --- */
 
-static void init_wake(struct applier *applier)
+/* The conditions wait by the clock of clock_ns(). */
+static void init_condition(pthread_cond_t *condition)
 {
     pthread_condattr_t attributes;
 
     CHECK(pthread_condattr_init(&attributes) == 0);
     CHECK(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0);
-    CHECK(pthread_cond_init(&applier->wake, &attributes) == 0);
+    CHECK(pthread_cond_init(condition, &attributes) == 0);
     CHECK(pthread_condattr_destroy(&attributes) == 0);
+}
+
+/* The apply thread has ended, or was not started. */
+static void end_flusher(struct applier *applier)
+{
+    lock(applier);
+    applier->flusher_closing = true;
+    CHECK(pthread_cond_signal(&applier->wake_flusher) == 0);
+    unlock(applier);
+    CHECK(pthread_join(applier->flusher, NULL) == 0);
+}
+
+static void release(struct applier *applier)
+{
+    machine_close(applier->machine);
+    CHECK(pthread_cond_destroy(&applier->wake_flusher) == 0);
+    CHECK(pthread_cond_destroy(&applier->wake) == 0);
+    CHECK(pthread_mutex_destroy(&applier->mutex) == 0);
+    free(applier);
 }
 
 enum status applier_open(const struct applier_options *options, struct applier **applier,
@@ -336,27 +461,39 @@ enum status applier_open(const struct applier_options *options, struct applier *
         goto err_after_alloc;
     }
     a->random = (unsigned)clock_ns();
-    draw_commit_delay(a);
+    a->flush_due_ns = UINT64_MAX;
     queue_init(&a->work);
     queue_init(&a->waits);
+    queue_init(&a->asked);
+    queue_init(&a->promised);
     atomic_store(&a->visible_index, position.applied_index);
     atomic_store(&a->visible_revision, position.revision);
     atomic_store(&a->visible_time_ms, position.time_ms);
-    note_executed(a);
     CHECK(pthread_mutex_init(&a->mutex, NULL) == 0);
-    init_wake(a);
+    init_condition(&a->wake);
+    init_condition(&a->wake_flusher);
+    status = note_due(a, error);
+    if (status != STATUS_OK) {
+        goto err_after_machine;
+    }
+    rv = pthread_create(&a->flusher, NULL, run_flusher, a);
+    if (rv != 0) {
+        status = error_set(error, status_from_errno(rv), "could not start the flush thread");
+        goto err_after_machine;
+    }
     rv = pthread_create(&a->thread, NULL, run, a);
     if (rv != 0) {
         status = error_set(error, status_from_errno(rv), "could not start the apply thread");
-        goto err_after_machine;
+        goto err_after_flusher;
     }
     *applier = a;
     return STATUS_OK;
 
+err_after_flusher:
+    end_flusher(a);
 err_after_machine:
-    CHECK(pthread_cond_destroy(&a->wake) == 0);
-    CHECK(pthread_mutex_destroy(&a->mutex) == 0);
-    machine_close(a->machine);
+    release(a);
+    return status;
 err_after_alloc:
     free(a);
     return status;
@@ -427,27 +564,20 @@ void applier_statistics(const struct applier *applier, struct applier_statistics
 {
     statistics->entries = atomic_load(&applier->entries);
     statistics->commands = atomic_load(&applier->commands);
-    statistics->commits = atomic_load(&applier->commits);
-    statistics->commit_nanoseconds = atomic_load(&applier->commit_nanoseconds);
+    statistics->flushes = atomic_load(&applier->flushes);
+    statistics->flush_nanoseconds = atomic_load(&applier->flush_nanoseconds);
     statistics->queued_entries = atomic_load(&applier->queued_entries);
     statistics->queued_bytes = atomic_load(&applier->queued_bytes);
-    statistics->executed_index = atomic_load(&applier->executed_index);
+    statistics->executed_index = atomic_load(&applier->visible_index);
 }
 
 void applier_close(struct applier *applier)
 {
-    struct error error;
-
     lock(applier);
     applier->closing = true;
     CHECK(pthread_cond_signal(&applier->wake) == 0);
     unlock(applier);
     CHECK(pthread_join(applier->thread, NULL) == 0);
-    if (!applier->failed && store_sync(applier->options.store, &error) != STATUS_OK) {
-        fail(applier, &error);
-    }
-    machine_close(applier->machine);
-    CHECK(pthread_cond_destroy(&applier->wake) == 0);
-    CHECK(pthread_mutex_destroy(&applier->mutex) == 0);
-    free(applier);
+    end_flusher(applier);
+    release(applier);
 }

@@ -1,27 +1,28 @@
-/* The apply thread: executes committed entries in order and commits them durably.
+/* The apply thread: executes committed entries in order; and the flush thread, which makes the
+ * state durable behind it.
  *
- * Results leave as soon as an entry is executed, as the log is durable. The LMDB commit follows: at
- * once when a read waits for what was executed, when nothing came for APPLIER_IDLE_MS, and at the
- * latest after APPLIER_COMMIT_DELAY_MS. Under load it should be rare: each commit writes every page
- * that was touched since the one before, and the longer the time between them, the more commands
- * share a page (of appends to random sessions, 100 ms cost a ninth of what 5 ms do). Entries that
- * wait are bounded by the consensus thread, which asks applier_queued_bytes() before it takes more
- * from the leader. */
+ * Results leave, and reads see them, as soon as an entry is executed, as the log is durable. The
+ * state follows: what was executed is flushed to LMDB by a thread of its own while execution goes
+ * on. Under load a flush should be rare: it writes every page that was touched since the one
+ * before, and the more is flushed at once, the more commands share a page. Entries that wait are
+ * bounded by the consensus thread, which asks applier_queued_bytes() before it takes more from the
+ * leader. */
 #ifndef HOLDFAST_STORAGE_APPLIER_H
 #define HOLDFAST_STORAGE_APPLIER_H
 
+#include "daemon/base/buffer.h"
 #include "daemon/base/mailbox.h"
 #include "storage/machine.h"
 
-#define APPLIER_COMMIT_DELAY_MS 100
-#define APPLIER_IDLE_MS         5
+/* A flush begins when this much is unflushed, or the oldest of it is so old. */
+#define APPLIER_FLUSH_DELAY_MS 2000u
 
 struct applier;
 
 enum applied_kind {
     APPLIED_ENTRY,   /* Execute the entry. */
     APPLIED_SKIP,    /* Entries up to index are not the state's business. */
-    APPLIED_DURABLE, /* Commit, and make it survive a power cut, through index. */
+    APPLIED_DURABLE, /* Flush, so that the state survives a power cut through index. */
 };
 
 /* Work for the apply thread. Made by the consensus thread, given back by on_done(). */
@@ -30,7 +31,7 @@ struct applied {
     enum applied_kind kind;
     uint64_t index;
     uint64_t term;
-    uint64_t stored;    /* The highest index in this node's own log on disk. */
+    uint64_t stored;     /* The highest index in this node's own log on disk. */
     struct buffer entry; /* Owned; APPLIED_ENTRY only. */
     void *data;          /* The consensus thread's. */
 };
@@ -41,13 +42,14 @@ struct applier_options {
     /* Apply thread: the result of one command, borrowed during the call. */
     void (*on_result)(void *data, struct applied *work, uint32_t bundle, uint32_t command,
                       struct slice result);
-    /* Apply thread: the work was executed (or is durable); the callee owns it again. */
+    /* Apply thread: the work was executed (and is visible), or is durable; the callee owns it
+     * again. Work after an APPLIED_DURABLE is not held up by it, and may be done before. */
     void (*on_done)(void *data, struct applied *work);
-    /* Apply thread: the state machine cannot go on; the process must stop. */
+    /* Apply or flush thread, once: the state cannot go on; the process must stop. */
     void (*on_failure)(void *data, const struct error *error);
 };
 
-/* Opens the machine and starts the thread. */
+/* Opens the machine and starts the threads. */
 MUST_USE enum status applier_open(const struct applier_options *options, struct applier **applier,
                                   struct error *error);
 
@@ -55,7 +57,7 @@ MUST_USE enum status applier_open(const struct applier_options *options, struct 
 void applier_push(struct applier *applier, struct applied *work);
 size_t applier_queued_bytes(const struct applier *applier);
 
-/* Any thread: what readers can see, that is, what is committed in LMDB. */
+/* Any thread: what readers can see. */
 struct applier_visible {
     uint64_t index;
     uint64_t revision;
@@ -67,7 +69,7 @@ void applier_visible(const struct applier *applier, struct applier_visible *visi
 uint64_t applier_next_due_ms(const struct applier *applier);
 
 /* Wait until readers can see @index and @revision (either may be 0). Posts @message to @home when
- * it is so; makes the apply thread commit at once if it was executed already. */
+ * it is so. */
 struct visibility_wait {
     struct message message; /* Its deliver() is set by the caller. */
     struct mailbox *home;
@@ -84,15 +86,15 @@ bool applier_wait_cancel(struct applier *applier, struct visibility_wait *wait);
 struct applier_statistics {
     uint64_t entries;
     uint64_t commands;
-    uint64_t commits;
-    uint64_t commit_nanoseconds; /* Sum of the time in LMDB commits. */
+    uint64_t flushes;
+    uint64_t flush_nanoseconds; /* Sum of the time that flushes took. */
     uint64_t queued_entries;
     uint64_t queued_bytes;
     uint64_t executed_index;
 };
 void applier_statistics(const struct applier *applier, struct applier_statistics *statistics);
 
-/* Finish what is queued, commit, sync, end the thread. */
+/* Finish what is queued, flush, end the threads. */
 void applier_close(struct applier *applier);
 
 #endif

@@ -5,11 +5,12 @@
  * 2. The envelope is decoded, and the cluster's time moves forward.
  * 3. Each command of each bundle is decoded, admitted (namespace, idempotency key, room), executed
  *    operation by operation, and answered through the callback.
- * 4. machine_commit() writes what is held back (counters, the machine's own record) and commits.
+ * 4. machine_commit() writes the counters that are held back, and makes all of it visible.
+ * 5. machine_freeze() adds the machine's own record, and sets aside what is to be flushed.
  *
- * The write transaction is open from the first execution to the commit, and only then; LMDB wants
- * both on one thread. What goes wrong inside an entry ends the machine: the transaction is given
- * up, and every later call fails, until the process starts again from the last commit. */
+ * The write transaction is open from the first execution to the commit, and only then. What goes
+ * wrong inside an entry ends the machine: the transaction is given up, and every later call fails,
+ * until the process starts again from the last flush. */
 #include "storage/machine.h"
 
 #include <stdlib.h>
@@ -39,7 +40,7 @@ struct executed {
 
 struct machine {
     struct store *store;
-    struct txn *txn;    /* The write transaction, or NULL when all is committed. */
+    struct txn *txn;    /* The write transaction, or NULL when all is visible. */
     struct txn *reader; /* For looking while there is none. */
     struct state state; /* As of the last execution. */
     struct execution execution;
@@ -47,7 +48,7 @@ struct machine {
     struct executed history[HISTORY]; /* The entry at an index is in slot index % HISTORY. */
     uint64_t stored;
     bool has_header;
-    bool is_dirty; /* There is something to commit. */
+    bool has_news; /* The own record was not frozen as it is now. */
     bool has_failed;
 };
 
@@ -70,10 +71,9 @@ static enum status decode_own(struct slice payload, struct machine *machine)
     return version == MACHINE_VERSION ? wire_done(&reader) : STATUS_CORRUPT;
 }
 
-static enum status save_own(struct machine *machine)
+static void save_own(struct machine *machine)
 {
     struct buffer payload = BUFFER_EMPTY;
-    enum status status;
 
     wire_put_u8(&payload, MACHINE_VERSION);
     wire_put_u64(&payload, machine->stored);
@@ -82,9 +82,8 @@ static enum status save_own(struct machine *machine)
         wire_put_u64(&payload, machine->history[i].term);
         wire_put_u64(&payload, machine->history[i].checksum);
     }
-    status = txn_put_local(machine->txn, slice_of_string(LOCAL_MACHINE), buffer_slice(&payload));
+    txn_put_local(machine->txn, slice_of_string(LOCAL_MACHINE), buffer_slice(&payload));
     buffer_close(&payload);
-    return status;
 }
 
 /* Fill @machine from the open transaction @txn. A new store has no record. */
@@ -270,24 +269,23 @@ static enum status execute_operations(struct machine *machine, const struct comm
 
 /* A single operation refuses before it writes; more than one may have to be undone. */
 static enum status execute_whole(struct machine *machine, const struct command *command,
-                                 bool *refused, struct error *error)
+                                 bool *refused)
 {
     struct execution *execution = &machine->execution;
     struct namespace_counters counters = execution->counters;
-    bool is_nested = command->n_operations > 1;
-    enum status status = STATUS_OK;
+    bool is_marked = command->n_operations > 1;
+    enum status status;
 
-    if (is_nested) {
-        status = txn_mark(machine->txn, error);
+    if (is_marked) {
+        txn_mark(machine->txn);
     }
-    if (status == STATUS_OK) {
-        status = execute_operations(machine, command, refused);
-    }
-    if (status != STATUS_OK || !is_nested) {
+    status = execute_operations(machine, command, refused);
+    if (status != STATUS_OK || !is_marked) {
         return status; /* With a failure the whole transaction is given up. */
     }
     if (!*refused) {
-        return txn_keep(machine->txn, error);
+        txn_keep(machine->txn);
+        return STATUS_OK;
     }
     txn_undo(machine->txn);
     execution->counters = counters;
@@ -364,7 +362,7 @@ static enum status find_answer(struct machine *machine, const struct command *co
 
 /* Leaves the encoded result in machine->result. */
 static enum status execute_command(struct machine *machine, const struct entry *entry,
-                                   const struct command *command, struct error *error)
+                                   const struct command *command)
 {
     bool refused = false;
     bool answered;
@@ -386,7 +384,7 @@ static enum status execute_command(struct machine *machine, const struct entry *
         answer_refusal(machine, OUTCOME_STORAGE_FULL);
         return STATUS_OK;
     }
-    status = execute_whole(machine, command, &refused, error);
+    status = execute_whole(machine, command, &refused);
     return status == STATUS_OK && !refused ? conclude(machine, command) : status;
 }
 
@@ -433,7 +431,7 @@ static enum status execute_bytes(struct machine *machine, const struct entry *en
     if (status != STATUS_OK) {
         return status;
     }
-    status = execute_command(machine, entry, &command, error);
+    status = execute_command(machine, entry, &command);
     command_close(&command);
     return status;
 }
@@ -515,7 +513,7 @@ static enum status execute_new(struct machine *machine, const struct executed *e
     state->applied_term = executed->term;
     machine->state = *state;
     machine->history[executed->index % HISTORY] = *executed;
-    machine->is_dirty = true;
+    machine->has_news = true;
     return STATUS_OK;
 }
 
@@ -562,7 +560,7 @@ enum status machine_skip_to(struct machine *machine, uint64_t index, uint64_t te
     state->applied_index = index;
     state->applied_term = term;
     machine->state = *state;
-    machine->is_dirty = true;
+    machine->has_news = true;
     return STATUS_OK;
 }
 
@@ -570,7 +568,7 @@ void machine_set_stored(struct machine *machine, uint64_t stored)
 {
     if (stored > machine->stored) {
         machine->stored = stored;
-        machine->is_dirty = true;
+        machine->has_news = true;
     }
 }
 
@@ -593,30 +591,50 @@ enum status machine_commit(struct machine *machine, struct error *error)
 {
     enum status status;
 
-    if (!machine->is_dirty && !machine->has_failed) {
+    if (machine->has_failed) {
+        return error_set(error, STATUS_CANCELED, "the state machine has failed before");
+    }
+    if (machine->txn == NULL) {
+        return STATUS_OK;
+    }
+    status = execution_save_counters(&machine->execution);
+    if (status != STATUS_OK) {
+        return give_up(machine, error_set(error, status, "could not commit entry %llu: %s",
+                                          (unsigned long long)machine->state.applied_index,
+                                          status_text(status)));
+    }
+    machine->state = *txn_state(machine->txn);
+    txn_commit(machine->txn);
+    machine->txn = NULL;
+    machine->execution.txn = NULL;
+    return STATUS_OK;
+}
+
+enum status machine_freeze(struct machine *machine, bool *frozen, struct error *error)
+{
+    struct store_unflushed unflushed;
+    enum status status = machine_commit(machine, error);
+
+    if (status != STATUS_OK) {
+        return status;
+    }
+    store_unflushed(machine->store, &unflushed);
+    CHECK(!unflushed.is_flushing);
+    *frozen = machine->has_news || !unflushed.is_empty;
+    if (!*frozen) {
         return STATUS_OK;
     }
     status = begin(machine, error);
     if (status != STATUS_OK) {
         return status;
     }
-    status = execution_save_counters(&machine->execution);
+    save_own(machine);
+    status = machine_commit(machine, error);
     if (status == STATUS_OK) {
-        status = save_own(machine);
+        machine->has_news = false;
+        store_freeze(machine->store);
     }
-    if (status != STATUS_OK) {
-        return give_up(machine, error_set(error, status, "could not commit entry %llu: %s",
-                                          (unsigned long long)machine->state.applied_index,
-                                          status_text(status)));
-    }
-    status = txn_commit(machine->txn, error);
-    machine->txn = NULL; /* Ended in any case. */
-    machine->execution.txn = NULL;
-    if (status != STATUS_OK) {
-        return give_up(machine, status);
-    }
-    machine->is_dirty = false;
-    return STATUS_OK;
+    return status;
 }
 
 enum status machine_position(struct store *store, struct machine_position *position,

@@ -3,7 +3,8 @@
  * Execution is deterministic: it sees the entry and the state, never a clock, a disk or an option.
  * An index that was executed before is checked against the record kept of it and skipped. The
  * results of a batch may be given to clients as soon as it is executed, as the log is durable; what
- * is executed becomes visible to readers with machine_commit().
+ * is executed becomes visible to readers with machine_commit(), and durable in this node's own
+ * state when what machine_freeze() set aside is flushed.
  *
  * One thread (apply) uses a machine. */
 #ifndef HOLDFAST_STORAGE_MACHINE_H
@@ -16,7 +17,8 @@ struct machine;
 MUST_USE enum status machine_open(struct store *store, struct machine **machine,
                                   struct error *error);
 
-/* Commits nothing: what was executed after the last commit is executed again from the log. */
+/* Commits and flushes nothing: what was executed after the last flush is executed again from the
+ * log. */
 void machine_close(struct machine *machine);
 
 /* The encoded result (result.h) of command @command of bundle @bundle (both counted from 0 in the
@@ -39,7 +41,7 @@ MUST_USE enum status machine_skip_to(struct machine *machine, uint64_t index, ui
                                      struct error *error);
 
 /* The highest index known to be in this node's own log on disk ("stored"); kept with the next
- * commit. Never goes back. */
+ * machine_freeze(). Never goes back. */
 void machine_set_stored(struct machine *machine, uint64_t stored);
 
 /* Indexes as of now, committed or not. */
@@ -47,8 +49,12 @@ uint64_t machine_applied_index(const struct machine *machine);
 uint64_t machine_revision(const struct machine *machine);
 uint64_t machine_time_ms(const struct machine *machine);
 
-/* Commit what was executed; cheap if nothing was. */
+/* Make visible what was executed; cheap if nothing was. No I/O. */
 MUST_USE enum status machine_commit(struct machine *machine, struct error *error);
+
+/* Commit, and set aside all that is not flushed for store_flush(), together with what this node
+ * knows of its log. Nothing may be flushing. @frozen: false if there was nothing. */
+MUST_USE enum status machine_freeze(struct machine *machine, bool *frozen, struct error *error);
 
 /* What this node's state says about its log at start: read before Raft starts, to recognise a log
  * that was lost or replaced. */

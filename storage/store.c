@@ -1,4 +1,4 @@
-/* The environment: opening, damage, statistics. Transactions are in txn.c.
+/* The environment: opening, damage, statistics. Transactions are in txn.c, flushing in flush.c.
  *
  * Tree "state" holds the replicated records. Tree "local" holds this node's own, among them the
  * saved struct state, which is there from the moment that the trees were made. Beside LMDB's two
@@ -134,7 +134,8 @@ static enum status choose_map_size(const struct store *store, uint64_t *size, st
 
 static enum status open_env(struct store *store, struct error *error)
 {
-    unsigned readers = store->options.max_readers;
+    unsigned readers =
+        store->options.max_readers != 0 ? store->options.max_readers : MAX_READERS_DEFAULT;
     uint64_t map_size;
     enum status status;
     int dead;
@@ -151,11 +152,8 @@ static enum status open_env(struct store *store, struct error *error)
     CHECK((unsigned)mdb_env_get_maxkeysize(store->env) >= LIMIT_STATE_KEY_BYTES);
     rv = mdb_env_set_mapsize(store->env, map_size);
     rv = rv != 0 ? rv : mdb_env_set_maxdbs(store->env, 2);
-    rv = rv != 0 ? rv
-                 : mdb_env_set_maxreaders(store->env, readers != 0 ? readers : MAX_READERS_DEFAULT);
-    rv = rv != 0
-             ? rv
-             : mdb_env_open(store->env, store->directory, MDB_NOTLS | MDB_NOMETASYNC, FILE_MODE);
+    rv = rv != 0 ? rv : mdb_env_set_maxreaders(store->env, readers + 1); /* And the writer. */
+    rv = rv != 0 ? rv : mdb_env_open(store->env, store->directory, MDB_NOTLS, FILE_MODE);
     /* What a killed process left in the table of readers would keep old pages from being used. */
     rv = rv != 0 ? rv : mdb_reader_check(store->env, &dead);
     if (rv != 0) {
@@ -202,44 +200,62 @@ static enum status sync_directory(struct store *store, struct error *error)
 /* Make them, together with the first saved state: all or nothing. */
 static enum status make_trees(struct store *store, struct error *error)
 {
-    struct txn *txn = &store->writer;
-    enum status status;
-    int rv = mdb_txn_begin(store->env, NULL, 0, &txn->mdb);
+    const struct state first = {.next_object_id = 1};
+    MDB_txn *mdb;
+    int rv = mdb_txn_begin(store->env, NULL, 0, &mdb);
 
     if (rv != 0) {
         return store_fail(store, rv, "write to store", error);
     }
-    txn->is_write = true;
-    txn->is_active = true;
-    txn->state = (struct state){.next_object_id = 1};
-    rv = mdb_dbi_open(txn->mdb, "state", MDB_CREATE, &store->records);
-    rv = rv != 0 ? rv : mdb_dbi_open(txn->mdb, "local", MDB_CREATE, &store->local);
+    rv = mdb_dbi_open(mdb, "state", MDB_CREATE, &store->records);
+    rv = rv != 0 ? rv : mdb_dbi_open(mdb, "local", MDB_CREATE, &store->local);
+    rv = rv != 0 ? rv : store_save_state(store, mdb, &first);
     if (rv != 0) {
-        txn_abort(txn);
+        mdb_txn_abort(mdb);
         return store_fail(store, rv, "make the trees of store", error);
     }
-    status = txn_commit(txn, error);
-    return status == STATUS_OK ? sync_directory(store, error) : status;
+    rv = mdb_txn_commit(mdb);
+    return rv == 0 ? sync_directory(store, error)
+                   : store_fail(store, rv, "make the trees of store", error);
+}
+
+/* The layers at the start: nothing in memory, all in LMDB's last transaction. The writer takes its
+ * place among the readers of LMDB here, so that it always has one. */
+static enum status load_layers(struct store *store, struct error *error)
+{
+    enum status status;
+    MDB_txn *mdb;
+    int rv = mdb_txn_begin(store->env, NULL, MDB_RDONLY, &mdb);
+
+    if (rv != 0) {
+        return store_fail(store, rv, "read from store", error);
+    }
+    status = store_load_state(store, mdb, &store->layers.state, error);
+    if (status != STATUS_OK) {
+        mdb_txn_abort(mdb);
+        return status;
+    }
+    store->layers.flushed_txnid = mdb_txn_id(mdb);
+    store->layers.active = memtable_new();
+    mdb_txn_reset(mdb);
+    store->writer.mdb = mdb;
+    return STATUS_OK;
 }
 
 static enum status open_trees(struct store *store, struct error *error)
 {
-    struct txn *txn = NULL;
     enum status status;
     int rv = find_trees(store);
 
     if (rv == MDB_NOTFOUND) {
-        return make_trees(store, error);
-    }
-    if (rv != 0) {
+        status = make_trees(store, error);
+        if (status != STATUS_OK) {
+            return status;
+        }
+    } else if (rv != 0) {
         return store_fail(store, rv, "open the trees of store", error);
     }
-    status = txn_begin_read(store, &txn, error);
-    if (status == STATUS_OK) {
-        txn_end_read(txn);
-    }
-    txn_reader_close(txn);
-    return status;
+    return load_layers(store, error);
 }
 
 enum status store_open(const struct store_options *options, struct store **store,
@@ -252,6 +268,7 @@ enum status store_open(const struct store_options *options, struct store **store
     s->directory = memory_copy_string(options->directory);
     s->options.directory = s->directory;
     s->writer.store = s;
+    CHECK(pthread_mutex_init(&s->mutex, NULL) == 0);
     status = take_lock(s, error);
     if (status != STATUS_OK) {
         goto err_after_alloc;
@@ -272,6 +289,7 @@ err_after_env:
 err_after_lock:
     (void)close(s->lock); /* Gives up the lock; nothing was written through it. */
 err_after_alloc:
+    CHECK(pthread_mutex_destroy(&s->mutex) == 0);
     free(s->directory);
     free(s);
     return status;
@@ -283,17 +301,17 @@ void store_close(struct store *store)
         return;
     }
     CHECK(!store->writer.is_active);
+    mdb_txn_abort(store->writer.mdb);
+    free(store->writer.steps);
+    memtable_unref(store->layers.active);
+    if (store->layers.frozen != NULL) {
+        memtable_unref(store->layers.frozen);
+    }
     mdb_env_close(store->env);
     (void)close(store->lock); /* As above. */
+    CHECK(pthread_mutex_destroy(&store->mutex) == 0);
     free(store->directory);
     free(store);
-}
-
-enum status store_sync(struct store *store, struct error *error)
-{
-    int rv = mdb_env_sync(store->env, 1);
-
-    return rv == 0 ? STATUS_OK : store_fail(store, rv, "sync store", error);
 }
 
 /* --- Statistics --- */
@@ -332,6 +350,9 @@ enum status store_statistics(struct store *store, struct store_statistics *stati
     statistics->used_bytes = (pages_of(&records) + pages_of(&local)) * records.ms_psize;
     statistics->free_disk_bytes = (uint64_t)file_system.f_bavail * file_system.f_frsize;
     statistics->records = records.ms_entries;
+    CHECK(pthread_mutex_lock(&store->mutex) == 0);
+    statistics->unflushed_bytes = store->active_bytes + store->frozen_bytes;
+    CHECK(pthread_mutex_unlock(&store->mutex) == 0);
     statistics->readers = info.me_numreaders;
     return STATUS_OK;
 }

@@ -1,4 +1,4 @@
-/* The replicated state of this node, kept in one LMDB environment.
+/* The replicated state of this node: LMDB, and in front of it what was committed last, in memory.
  *
  * Two trees: "state" holds the replicated records, equal on every replica at an equal index, each
  * with a format version and a checksum over key and value that every read verifies; "local" holds
@@ -7,13 +7,20 @@
  * kept up to date in the same transaction, so that it does not depend on when things were
  * committed.
  *
- * One thread (apply) writes; any thread reads, with a transaction of its own. LMDB readers never
- * block. A read transaction ends before its thread returns to its loop. */
+ * A commit is visible at once, and costs no I/O: it goes into a memtable (memtable.h). Now and then
+ * what was committed is frozen and flushed to LMDB as one durable LMDB transaction, with the
+ * applied index of its last commit, while commits and reads go on. So the file always holds the
+ * state of one applied index, and after a crash the log brings what came later. It is what makes a
+ * commit independent of the disk, and lets many changes of one page be written once.
+ *
+ * One thread (apply) writes; one thread flushes; any thread reads, with a transaction of its own
+ * that sees one commit. Readers never block writers, nor are they blocked. A read transaction ends
+ * before its thread returns to its loop. */
 #ifndef HOLDFAST_STORAGE_STORE_H
 #define HOLDFAST_STORAGE_STORE_H
 
-#include "daemon/base/buffer.h"
 #include "daemon/base/error.h"
+#include "daemon/base/slice.h"
 
 struct store;
 
@@ -32,7 +39,7 @@ struct store_options {
 MUST_USE enum status store_open(const struct store_options *options, struct store **store,
                                 struct error *error);
 
-/* No transaction may be open. Accepts NULL. */
+/* No transaction may be open. What is not flushed is gone, as after a crash. Accepts NULL. */
 void store_close(struct store *store);
 
 /* The facts of the state as a whole. */
@@ -59,15 +66,14 @@ void txn_reader_close(struct txn *txn);
 
 /* The write transaction. Only the apply thread. */
 MUST_USE enum status txn_begin_write(struct store *store, struct txn **txn, struct error *error);
-/* Commit durably (the data is flushed; the last commit needs store_sync() to be found after a power
- * cut). Ends @txn also when it fails; a failure here must stop the process. */
-MUST_USE enum status txn_commit(struct txn *txn, struct error *error);
+/* Make it visible; store_flush() makes it durable. */
+void txn_commit(struct txn *txn);
 void txn_abort(struct txn *txn);
 
 /* Nested: what happens until txn_keep() or txn_undo() is kept or undone as one, including the
  * struct state. One level. */
-MUST_USE enum status txn_mark(struct txn *txn, struct error *error);
-MUST_USE enum status txn_keep(struct txn *txn, struct error *error);
+void txn_mark(struct txn *txn);
+void txn_keep(struct txn *txn);
 void txn_undo(struct txn *txn);
 
 /* The facts; with a write transaction the caller may change them, and they are saved on commit. */
@@ -76,19 +82,34 @@ struct state *txn_state(struct txn *txn);
 /* What two replicas compare at the same applied_index: the records and the replicated facts. */
 void txn_state_hash(struct txn *txn, uint64_t hash[2]);
 
-/* Make everything committed survive a power cut: mdb_env_sync(env, 1). Any thread but a loop's. */
-MUST_USE enum status store_sync(struct store *store, struct error *error);
+/* What is committed and not flushed. The apply thread, without a write transaction. */
+struct store_unflushed {
+    size_t bytes;     /* Of memory, without what is being flushed. */
+    size_t records;   /* Different ones. */
+    bool is_empty;    /* Nothing was committed since the last store_freeze(). */
+    bool is_flushing; /* Something is frozen, and store_flush() has not ended. */
+};
+void store_unflushed(struct store *store, struct store_unflushed *unflushed);
 
-/* Records. The payload borrows from the map: until the next write in the same transaction, or its
- * end. STATUS_NOT_FOUND; STATUS_CORRUPT after on_damage() was called. What is put may not borrow
- * from the same transaction. */
+/* Set aside what was committed, for store_flush(). The apply thread, without a write transaction,
+ * when something is unflushed and nothing is being flushed. */
+void store_freeze(struct store *store);
+
+/* Write what is frozen to LMDB, durably. The flushing thread, when something is frozen. A failure
+ * must stop the process; what was frozen stays readable. STATUS_DISK_FULL, STATUS_IO,
+ * STATUS_CORRUPT. */
+MUST_USE enum status store_flush(struct store *store, struct error *error);
+
+/* Records. The payload borrows until the end of the transaction. STATUS_NOT_FOUND; STATUS_CORRUPT
+ * after on_damage() was called. A key is not empty and does not begin with a zero byte. */
 MUST_USE enum status txn_get(struct txn *txn, struct slice key, struct slice *payload);
 MUST_USE enum status txn_put(struct txn *txn, struct slice key, struct slice payload);
 /* STATUS_NOT_FOUND if there is none. */
 MUST_USE enum status txn_delete(struct txn *txn, struct slice key);
 
 /* Walking in byte order. A cursor lives inside its transaction and is closed before it ends; one
- * may write through the transaction while a cursor of it is open. */
+ * may write through the transaction while a cursor of it is open, and it sees that. Moving on from
+ * where nothing was found goes nowhere (STATUS_END). */
 struct cursor;
 MUST_USE enum status cursor_open(struct txn *txn, struct cursor **cursor);
 void cursor_close(struct cursor *cursor);
@@ -103,13 +124,14 @@ MUST_USE enum status cursor_prev(struct cursor *cursor, struct slice *found, str
 
 /* Node-local records: checksummed as well, outside the state hash. */
 MUST_USE enum status txn_get_local(struct txn *txn, struct slice key, struct slice *payload);
-MUST_USE enum status txn_put_local(struct txn *txn, struct slice key, struct slice payload);
+void txn_put_local(struct txn *txn, struct slice key, struct slice payload);
 
 struct store_statistics {
     uint64_t map_size_bytes;
-    uint64_t used_bytes;
+    uint64_t used_bytes;      /* Of the file. */
+    uint64_t unflushed_bytes; /* Of memory: what is not in the file yet. */
     uint64_t free_disk_bytes; /* Of the file system. */
-    uint64_t records;
+    uint64_t records;         /* In the file. */
     unsigned readers;
 };
 

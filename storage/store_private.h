@@ -1,21 +1,38 @@
-/* What store.c and txn.c share, and no one else may see. */
+/* What store.c, txn.c, cursor.c and flush.c share, and no one else may see. */
 #ifndef HOLDFAST_STORAGE_STORE_PRIVATE_H
 #define HOLDFAST_STORAGE_STORE_PRIVATE_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include <lmdb.h>
 
+#include "storage/memtable.h"
 #include "storage/store.h"
+
+/* What one commit looks like. The memtables are looked into before LMDB, the younger one first. */
+struct layers {
+    struct memtable *active;
+    struct memtable *frozen; /* NULL: nothing is being flushed. */
+    uint64_t sequence;       /* Of the commit. */
+    struct state state;
+    size_t flushed_txnid; /* LMDB's transaction that holds all that is in neither memtable. */
+};
 
 struct txn {
     struct store *store;
-    MDB_txn *mdb;   /* NULL while there is none of LMDB's. */
-    MDB_txn *child; /* Between mark and keep or undo. */
-    struct state state;
-    struct state marked; /* As it was at txn_mark(). */
+    MDB_txn *mdb; /* Read-only, reset between uses; NULL before the first. */
+    struct layers layers;
     bool is_write;
     bool is_active;
+
+    /* The writer's. */
+    struct state marked; /* As it was at txn_mark(). */
+    bool is_marked;
+    struct memtable_step *steps; /* What was written, to take it back. */
+    size_t n_steps;
+    size_t steps_capacity;
+    size_t n_marked; /* Steps before txn_mark(). */
 };
 
 struct store {
@@ -27,7 +44,18 @@ struct store {
     MDB_dbi local;
     struct txn writer;
     atomic_bool damaged;
+
+    pthread_mutex_t mutex; /* Guards what follows; held for a few instructions. */
+    struct layers layers;  /* Of the last commit. */
+    struct state frozen_state;
+    bool has_unflushed;  /* Something was committed since the last freeze. */
+    size_t active_bytes; /* Of the memtables, as of the last commit. */
+    size_t frozen_bytes;
 };
+
+/* In a memtable, the keys of "local" have this byte in front; those of "state" never begin so. */
+#define LOCAL_MARK  0u
+#define LOCAL_STATE "state" /* The key of the saved struct state. */
 
 /* Tell on_damage(), if nothing was told before. */
 void store_note_damage(struct store *store, const char *what);
@@ -37,5 +65,25 @@ enum status store_status(struct store *store, int rv);
 
 /* The same, with the sentence "could not @what "directory": ...". */
 enum status store_fail(struct store *store, int rv, const char *what, struct error *error);
+
+/* Check what was found under @key. */
+enum status store_open_record(struct store *store, struct slice key, struct slice bytes,
+                              struct slice *payload);
+
+/* Write @state as the saved one, in LMDB's write transaction @mdb. Gives LMDB's result. */
+int store_save_state(struct store *store, MDB_txn *mdb, const struct state *state);
+/* Read it, in the read transaction @mdb. */
+enum status store_load_state(struct store *store, MDB_txn *mdb, struct state *state,
+                             struct error *error);
+
+static inline MDB_val val_of(struct slice bytes)
+{
+    return (MDB_val){.mv_size = bytes.size, .mv_data = (void *)(uintptr_t)bytes.data};
+}
+
+static inline struct slice slice_of_val(MDB_val val)
+{
+    return slice_of(val.mv_data, val.mv_size);
+}
 
 #endif

@@ -1,11 +1,21 @@
-/* Transactions, records and cursors on the two trees.
+/* Transactions and records.
  *
- * A write transaction may have one child, between txn_mark() and txn_keep() or txn_undo(); the
- * struct state is copied aside meanwhile. Every record passes through record.h on its way in and
- * out. */
+ * A transaction takes the layers of the last commit: the memtables, which it keeps alive, and
+ * LMDB's newest snapshot. The snapshot must hold what is in neither memtable, and nothing that came
+ * after the commit:
+ *
+ * - A flush that ends in between puts records into LMDB that are in the frozen memtable too, where
+ *   they are found first: the two agree.
+ * - If the active memtable was frozen *and* flushed in between, LMDB has later records. It takes
+ *   one LMDB transaction more than the layers can explain, which begin() sees, and begins again.
+ *
+ * The writer's versions carry the next sequence number and are seen by itself only, until
+ * txn_commit() publishes it. What it wrote is remembered step by step, and taken back backwards by
+ * txn_undo() and txn_abort(). Every record passes through record.h on its way in and out. */
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "daemon/base/buffer.h"
 #include "daemon/base/check.h"
 #include "daemon/base/limits.h"
 #include "daemon/base/memory.h"
@@ -13,113 +23,86 @@
 #include "storage/record.h"
 #include "storage/store_private.h"
 
-#define STATE_VERSION 1
-#define LOCAL_STATE   "state"
+#define STEPS_AT_FIRST 64u
 
-struct cursor {
-    struct txn *txn;
-    MDB_cursor *mdb;
-};
+/* --- Layers --- */
 
-/* --- The saved facts --- */
-
-static void encode_state(const struct state *state, struct buffer *buffer)
+static void take_layers(struct txn *txn)
 {
-    wire_put_u8(buffer, STATE_VERSION);
-    wire_put_u64(buffer, state->revision);
-    wire_put_u64(buffer, state->next_object_id);
-    wire_put_u64(buffer, state->time_ms);
-    wire_put_u64(buffer, state->applied_index);
-    wire_put_u64(buffer, state->applied_term);
-    wire_put_u64(buffer, state->hash[0]);
-    wire_put_u64(buffer, state->hash[1]);
+    struct store *store = txn->store;
+
+    CHECK(pthread_mutex_lock(&store->mutex) == 0);
+    txn->layers = store->layers;
+    (void)memtable_ref(txn->layers.active);
+    if (txn->layers.frozen != NULL) {
+        (void)memtable_ref(txn->layers.frozen);
+    }
+    CHECK(pthread_mutex_unlock(&store->mutex) == 0);
 }
 
-static enum status decode_state(struct slice bytes, struct state *state)
+static void leave_layers(struct txn *txn)
 {
-    struct wire_reader reader = wire_reader_of(bytes);
-    uint8_t version = wire_get_u8(&reader);
-
-    if (version > STATE_VERSION) {
-        return STATUS_UNSUPPORTED;
+    memtable_unref(txn->layers.active);
+    if (txn->layers.frozen != NULL) {
+        memtable_unref(txn->layers.frozen);
     }
-    state->revision = wire_get_u64(&reader);
-    state->next_object_id = wire_get_u64(&reader);
-    state->time_ms = wire_get_u64(&reader);
-    state->applied_index = wire_get_u64(&reader);
-    state->applied_term = wire_get_u64(&reader);
-    state->hash[0] = wire_get_u64(&reader);
-    state->hash[1] = wire_get_u64(&reader);
-    return version == STATE_VERSION ? wire_done(&reader) : STATUS_CORRUPT;
 }
 
-static enum status save_state(struct txn *txn)
+/* Each flush is one LMDB transaction, and nothing else is. */
+static bool is_later_than_layers(const struct txn *txn)
 {
-    struct buffer buffer = BUFFER_EMPTY;
-    enum status status;
+    size_t latest = txn->layers.flushed_txnid + (txn->layers.frozen != NULL ? 1 : 0);
 
-    encode_state(&txn->state, &buffer);
-    status = txn_put_local(txn, slice_of_string(LOCAL_STATE), buffer_slice(&buffer));
-    buffer_close(&buffer);
-    return status;
+    return mdb_txn_id(txn->mdb) > latest;
 }
 
-static enum status load_state(struct txn *txn, struct error *error)
+static enum status begin(struct txn *txn, struct error *error)
 {
-    struct slice payload;
-    enum status status = txn_get_local(txn, slice_of_string(LOCAL_STATE), &payload);
+    struct store *store = txn->store;
+    int rv;
 
-    if (status == STATUS_OK) {
-        status = decode_state(payload, &txn->state);
+    CHECK(!txn->is_active);
+    for (;;) {
+        take_layers(txn);
+        rv = txn->mdb == NULL ? mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn->mdb)
+                              : mdb_txn_renew(txn->mdb);
+        if (rv != 0) {
+            leave_layers(txn);
+            return store_fail(store, rv, "read from store", error);
+        }
+        if (!is_later_than_layers(txn)) {
+            txn->is_active = true;
+            return STATUS_OK;
+        }
+        mdb_txn_reset(txn->mdb);
+        leave_layers(txn);
     }
-    if (status == STATUS_NOT_FOUND || status == STATUS_CORRUPT) {
-        store_note_damage(txn->store, "the record of the state is missing or damaged");
-        status = STATUS_CORRUPT;
-    }
-    if (status != STATUS_OK) {
-        return error_set(error, status, "could not read the state in \"%s\": %s",
-                         txn->store->directory, status_text(status));
-    }
-    return STATUS_OK;
 }
 
-/* --- Transactions --- */
+static void end(struct txn *txn)
+{
+    CHECK(txn->is_active);
+    mdb_txn_reset(txn->mdb);
+    leave_layers(txn);
+    txn->is_active = false;
+}
+
+/* --- Readers --- */
 
 enum status txn_begin_read(struct store *store, struct txn **txn, struct error *error)
 {
     struct txn *t = *txn;
     enum status status;
-    int rv;
 
     if (t == NULL) {
         t = memory_new_zeroed(1, sizeof *t);
         t->store = store;
-        rv = mdb_txn_begin(store->env, NULL, MDB_RDONLY, &t->mdb);
-    } else {
-        CHECK(t->store == store);
-        CHECK(!t->is_active);
-        rv = mdb_txn_renew(t->mdb);
     }
-    if (rv != 0) {
-        status = store_fail(store, rv, "read from store", error);
-        goto err_after_alloc;
-    }
-    t->is_active = true;
-    status = load_state(t, error);
-    if (status != STATUS_OK) {
-        goto err_after_begin;
-    }
-    *txn = t;
-    return STATUS_OK;
-
-err_after_begin:
-    mdb_txn_reset(t->mdb);
-    t->is_active = false;
-    if (*txn == NULL) {
-        mdb_txn_abort(t->mdb);
-    }
-err_after_alloc:
-    if (*txn == NULL) {
+    CHECK(t->store == store);
+    status = begin(t, error);
+    if (status == STATUS_OK) {
+        *txn = t;
+    } else if (*txn == NULL) {
         free(t);
     }
     return status;
@@ -128,9 +111,7 @@ err_after_alloc:
 void txn_end_read(struct txn *txn)
 {
     CHECK(!txn->is_write);
-    CHECK(txn->is_active);
-    mdb_txn_reset(txn->mdb);
-    txn->is_active = false;
+    end(txn);
 }
 
 void txn_reader_close(struct txn *txn)
@@ -144,104 +125,85 @@ void txn_reader_close(struct txn *txn)
     free(txn);
 }
 
+/* --- The writer --- */
+
 enum status txn_begin_write(struct store *store, struct txn **txn, struct error *error)
 {
     struct txn *t = &store->writer;
-    enum status status;
-    int rv;
+    enum status status = begin(t, error);
 
-    CHECK(!t->is_active);
-    rv = mdb_txn_begin(store->env, NULL, 0, &t->mdb);
-    if (rv != 0) {
-        return store_fail(store, rv, "write to store", error);
-    }
-    t->is_write = true;
-    t->is_active = true;
-    status = load_state(t, error);
     if (status != STATUS_OK) {
-        txn_abort(t);
         return status;
     }
+    t->is_write = true;
+    t->layers.sequence++;
+    t->n_steps = 0;
     *txn = t;
     return STATUS_OK;
 }
 
-enum status txn_commit(struct txn *txn, struct error *error)
+void txn_commit(struct txn *txn)
 {
     struct store *store = txn->store;
-    enum status status;
-    int rv;
 
     CHECK(txn->is_write && txn->is_active);
-    CHECK(txn->child == NULL);
-    status = save_state(txn);
-    if (status != STATUS_OK) {
-        txn_abort(txn);
-        return error_set(error, status, "could not save the state in \"%s\": %s", store->directory,
-                         status_text(status));
+    CHECK(!txn->is_marked);
+    CHECK(pthread_mutex_lock(&store->mutex) == 0);
+    store->layers.sequence = txn->layers.sequence;
+    store->layers.state = txn->layers.state;
+    store->has_unflushed = true;
+    store->active_bytes = memtable_bytes(txn->layers.active);
+    CHECK(pthread_mutex_unlock(&store->mutex) == 0);
+    end(txn);
+}
+
+/* Take back the steps from @n on. */
+static void take_back(struct txn *txn, size_t n)
+{
+    while (txn->n_steps > n) {
+        memtable_revert(&txn->steps[--txn->n_steps]);
     }
-    rv = mdb_txn_commit(txn->mdb);
-    txn->mdb = NULL;
-    txn->is_active = false;
-    return rv == 0 ? STATUS_OK : store_fail(store, rv, "commit to store", error);
 }
 
 void txn_abort(struct txn *txn)
 {
     CHECK(txn->is_write && txn->is_active);
-    mdb_txn_abort(txn->mdb); /* With its child, if it has one. */
-    txn->mdb = NULL;
-    txn->child = NULL;
-    txn->is_active = false;
+    take_back(txn, 0);
+    txn->is_marked = false;
+    end(txn);
 }
 
-enum status txn_mark(struct txn *txn, struct error *error)
+void txn_mark(struct txn *txn)
 {
-    int rv;
-
     CHECK(txn->is_write && txn->is_active);
-    CHECK(txn->child == NULL);
-    rv = mdb_txn_begin(txn->store->env, txn->mdb, 0, &txn->child);
-    if (rv != 0) {
-        txn->child = NULL;
-        return store_fail(txn->store, rv, "begin a nested transaction in", error);
-    }
-    txn->marked = txn->state;
-    return STATUS_OK;
+    CHECK(!txn->is_marked);
+    txn->is_marked = true;
+    txn->n_marked = txn->n_steps;
+    txn->marked = txn->layers.state;
 }
 
-enum status txn_keep(struct txn *txn, struct error *error)
+void txn_keep(struct txn *txn)
 {
-    int rv;
-
-    CHECK(txn->child != NULL);
-    rv = mdb_txn_commit(txn->child);
-    txn->child = NULL;
-    return rv == 0 ? STATUS_OK : store_fail(txn->store, rv, "keep a nested transaction in", error);
+    CHECK(txn->is_marked);
+    txn->is_marked = false;
 }
 
 void txn_undo(struct txn *txn)
 {
-    CHECK(txn->child != NULL);
-    mdb_txn_abort(txn->child);
-    txn->child = NULL;
-    txn->state = txn->marked;
-}
-
-static MDB_txn *current(const struct txn *txn)
-{
-    CHECK(txn->is_active);
-    return txn->child != NULL ? txn->child : txn->mdb;
+    CHECK(txn->is_marked);
+    take_back(txn, txn->n_marked);
+    txn->layers.state = txn->marked;
+    txn->is_marked = false;
 }
 
 struct state *txn_state(struct txn *txn)
 {
-    return &txn->state;
+    return &txn->layers.state;
 }
 
 void txn_state_hash(struct txn *txn, uint64_t hash[2])
 {
-    const struct state *state = &txn->state;
+    const struct state *state = &txn->layers.state;
     struct buffer facts = BUFFER_EMPTY;
 
     wire_put_u64(&facts, state->revision);
@@ -255,19 +217,8 @@ void txn_state_hash(struct txn *txn, uint64_t hash[2])
 
 /* --- Records --- */
 
-static MDB_val val_of(struct slice bytes)
-{
-    return (MDB_val){.mv_size = bytes.size, .mv_data = (void *)(uintptr_t)bytes.data};
-}
-
-static struct slice slice_of_val(MDB_val val)
-{
-    return slice_of(val.mv_data, val.mv_size);
-}
-
-/* Check what was found under @key. */
-static enum status open_record(struct store *store, struct slice key, struct slice bytes,
-                               struct slice *payload)
+enum status store_open_record(struct store *store, struct slice key, struct slice bytes,
+                              struct slice *payload)
 {
     enum status status = record_open(key, bytes, payload);
     char what[64];
@@ -280,177 +231,119 @@ static enum status open_record(struct store *store, struct slice key, struct sli
     return status;
 }
 
-static enum status get(struct txn *txn, MDB_dbi tree, struct slice key, struct slice *payload)
+static enum status get_from_lmdb(struct txn *txn, MDB_dbi tree, struct slice key,
+                                 struct slice *bytes)
 {
     MDB_val mdb_key = val_of(key);
-    MDB_val found;
-    int rv;
+    MDB_val value;
+    int rv = mdb_get(txn->mdb, tree, &mdb_key, &value);
 
-    CHECK(key.size > 0 && key.size <= LIMIT_STATE_KEY_BYTES);
-    rv = mdb_get(current(txn), tree, &mdb_key, &found);
     if (rv != 0) {
         return store_status(txn->store, rv);
     }
-    return open_record(txn->store, key, slice_of_val(found), payload);
+    *bytes = slice_of_val(value);
+    return STATUS_OK;
 }
 
-static enum status put(struct txn *txn, MDB_dbi tree, struct slice key, struct slice payload)
+/* @key as the memtables know it, and as LMDB does. */
+static enum status get(struct txn *txn, struct slice marked_key, MDB_dbi tree, struct slice key,
+                       struct slice *payload)
 {
-    MDB_val mdb_key = val_of(key);
-    MDB_val place = {.mv_size = RECORD_HEADER_BYTES + payload.size};
-    int rv;
+    const struct layers *layers = &txn->layers;
+    enum memtable_found found;
+    enum status status = STATUS_OK;
+    struct slice bytes;
 
-    CHECK(txn->is_write);
-    rv = mdb_put(current(txn), tree, &mdb_key, &place, MDB_RESERVE);
-    if (rv != 0) {
-        return store_status(txn->store, rv);
+    CHECK(txn->is_active);
+    found = memtable_get(layers->active, marked_key, layers->sequence, &bytes);
+    if (found == MEMTABLE_NOTHING && layers->frozen != NULL) {
+        found = memtable_get(layers->frozen, marked_key, layers->sequence, &bytes);
     }
-    record_seal(key, payload, place.mv_data);
-    return STATUS_OK;
+    if (found == MEMTABLE_DELETED) {
+        return STATUS_NOT_FOUND;
+    }
+    if (found == MEMTABLE_NOTHING) {
+        status = get_from_lmdb(txn, tree, key, &bytes);
+    }
+    return status == STATUS_OK ? store_open_record(txn->store, key, bytes, payload) : status;
+}
+
+static struct memtable_step *next_step(struct txn *txn)
+{
+    if (txn->n_steps == txn->steps_capacity) {
+        txn->steps_capacity = txn->steps_capacity > 0 ? 2 * txn->steps_capacity : STEPS_AT_FIRST;
+        txn->steps = memory_resize(txn->steps, txn->steps_capacity * sizeof *txn->steps);
+    }
+    return &txn->steps[txn->n_steps++];
+}
+
+static void put(struct txn *txn, struct slice marked_key, struct slice key, struct slice payload)
+{
+    uint8_t *place;
+
+    CHECK(txn->is_write && txn->is_active);
+    CHECK(key.size > 0 && key.size <= LIMIT_STATE_KEY_BYTES);
+    place = memtable_put(txn->layers.active, marked_key, txn->layers.sequence,
+                         RECORD_HEADER_BYTES + payload.size, next_step(txn));
+    record_seal(key, payload, place);
 }
 
 enum status txn_get(struct txn *txn, struct slice key, struct slice *payload)
 {
-    return get(txn, txn->store->records, key, payload);
+    return get(txn, key, txn->store->records, key, payload);
 }
 
 enum status txn_put(struct txn *txn, struct slice key, struct slice payload)
 {
-    uint64_t hash[2] = {txn->state.hash[0], txn->state.hash[1]};
+    struct state *state = &txn->layers.state;
     struct slice old;
-    enum status status = get(txn, txn->store->records, key, &old);
+    enum status status = txn_get(txn, key, &old);
 
+    CHECK(key.size > 0 && key.data[0] != LOCAL_MARK);
     if (status != STATUS_OK && status != STATUS_NOT_FOUND) {
         return status;
     }
     if (status == STATUS_OK) {
-        record_hash_subtract(hash, key, old);
+        record_hash_subtract(state->hash, key, old);
     }
-    status = put(txn, txn->store->records, key, payload);
-    if (status != STATUS_OK) {
-        return status;
-    }
-    record_hash_add(hash, key, payload);
-    memcpy(txn->state.hash, hash, sizeof hash);
+    record_hash_add(state->hash, key, payload);
+    put(txn, key, key, payload);
     return STATUS_OK;
 }
 
 enum status txn_delete(struct txn *txn, struct slice key)
 {
-    uint64_t hash[2] = {txn->state.hash[0], txn->state.hash[1]};
-    MDB_val mdb_key = val_of(key);
     struct slice old;
-    enum status status;
-    int rv;
+    enum status status = txn_get(txn, key, &old);
 
     CHECK(txn->is_write);
-    status = get(txn, txn->store->records, key, &old);
     if (status != STATUS_OK) {
         return status;
     }
-    record_hash_subtract(hash, key, old);
-    rv = mdb_del(current(txn), txn->store->records, &mdb_key, NULL);
-    if (rv != 0) {
-        return store_status(txn->store, rv);
-    }
-    memcpy(txn->state.hash, hash, sizeof hash);
+    record_hash_subtract(txn->layers.state.hash, key, old);
+    memtable_delete(txn->layers.active, key, txn->layers.sequence, next_step(txn));
     return STATUS_OK;
+}
+
+static struct slice mark_local(struct slice key, uint8_t place[1 + LIMIT_STATE_KEY_BYTES])
+{
+    CHECK(key.size <= LIMIT_STATE_KEY_BYTES);
+    place[0] = LOCAL_MARK;
+    memcpy(place + 1, key.data, key.size);
+    return slice_of(place, 1 + key.size);
 }
 
 enum status txn_get_local(struct txn *txn, struct slice key, struct slice *payload)
 {
-    return get(txn, txn->store->local, key, payload);
+    uint8_t place[1 + LIMIT_STATE_KEY_BYTES];
+
+    return get(txn, mark_local(key, place), txn->store->local, key, payload);
 }
 
-enum status txn_put_local(struct txn *txn, struct slice key, struct slice payload)
+void txn_put_local(struct txn *txn, struct slice key, struct slice payload)
 {
-    return put(txn, txn->store->local, key, payload);
-}
+    uint8_t place[1 + LIMIT_STATE_KEY_BYTES];
 
-/* --- Cursors --- */
-
-enum status cursor_open(struct txn *txn, struct cursor **cursor)
-{
-    struct cursor *c = memory_new(sizeof *c);
-    int rv = mdb_cursor_open(current(txn), txn->store->records, &c->mdb);
-
-    if (rv != 0) {
-        free(c);
-        return store_status(txn->store, rv);
-    }
-    c->txn = txn;
-    *cursor = c;
-    return STATUS_OK;
-}
-
-void cursor_close(struct cursor *cursor)
-{
-    if (cursor != NULL) {
-        mdb_cursor_close(cursor->mdb);
-        free(cursor);
-    }
-}
-
-/* Give what LMDB's cursor stands on after a move that returned @rv. */
-static enum status landed(struct cursor *cursor, int rv, MDB_val key, MDB_val value,
-                          struct slice *found, struct slice *payload)
-{
-    struct slice opened;
-    enum status status;
-
-    if (rv == MDB_NOTFOUND) {
-        return STATUS_END;
-    }
-    if (rv != 0) {
-        return store_status(cursor->txn->store, rv);
-    }
-    status = open_record(cursor->txn->store, slice_of_val(key), slice_of_val(value), &opened);
-    if (status == STATUS_OK) {
-        *found = slice_of_val(key);
-        *payload = opened;
-    }
-    return status;
-}
-
-static enum status move(struct cursor *cursor, MDB_cursor_op op, struct slice *found,
-                        struct slice *payload)
-{
-    MDB_val key = {0};
-    MDB_val value = {0};
-    int rv = mdb_cursor_get(cursor->mdb, &key, &value, op);
-
-    return landed(cursor, rv, key, value, found, payload);
-}
-
-enum status cursor_seek(struct cursor *cursor, struct slice key, struct slice *found,
-                        struct slice *payload)
-{
-    MDB_val at = val_of(key);
-    MDB_val value = {0};
-    int rv = mdb_cursor_get(cursor->mdb, &at, &value, MDB_SET_RANGE);
-
-    return landed(cursor, rv, at, value, found, payload);
-}
-
-enum status cursor_seek_before(struct cursor *cursor, struct slice key, struct slice *found,
-                               struct slice *payload)
-{
-    MDB_val at = val_of(key);
-    MDB_val value = {0};
-    int rv = mdb_cursor_get(cursor->mdb, &at, &value, MDB_SET_RANGE);
-
-    if (rv != 0 && rv != MDB_NOTFOUND) {
-        return store_status(cursor->txn->store, rv);
-    }
-    return move(cursor, rv == 0 ? MDB_PREV : MDB_LAST, found, payload);
-}
-
-enum status cursor_next(struct cursor *cursor, struct slice *found, struct slice *payload)
-{
-    return move(cursor, MDB_NEXT, found, payload);
-}
-
-enum status cursor_prev(struct cursor *cursor, struct slice *found, struct slice *payload)
-{
-    return move(cursor, MDB_PREV, found, payload);
+    CHECK(!slice_equals_string(key, LOCAL_STATE)); /* Saved by every flush itself. */
+    put(txn, mark_local(key, place), key, payload);
 }

@@ -87,6 +87,16 @@ void state_commit(struct state_fixture *f)
     assert_int_equal(machine_commit(f->machine, &f->error), STATUS_OK);
 }
 
+void state_flush(struct state_fixture *f)
+{
+    bool frozen;
+
+    assert_int_equal(machine_freeze(f->machine, &frozen, &f->error), STATUS_OK);
+    if (frozen) {
+        assert_int_equal(store_flush(f->store, &f->error), STATUS_OK);
+    }
+}
+
 void state_reopen(struct state_fixture *f)
 {
     state_close(f);

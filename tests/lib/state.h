@@ -42,7 +42,9 @@ void state_free(struct state_fixture *f);
 
 /* Commit what was executed, so that views see it. */
 void state_commit(struct state_fixture *f);
-/* Close everything without a commit, and open it again; or do one half of it. */
+/* Commit, and make all of it durable. */
+void state_flush(struct state_fixture *f);
+/* Close everything without a flush, and open it again; or do one half of it. */
 void state_close(struct state_fixture *f);
 void state_open(struct state_fixture *f);
 void state_reopen(struct state_fixture *f);

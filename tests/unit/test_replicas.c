@@ -219,8 +219,12 @@ static void replicas_agree_and_leave_nothing_behind(void **state)
         if (i % 64 == 0) {
             state_commit(f);
         }
+        if (i % 192 == 0) {
+            state_flush(f); /* The other one has it all in memory. */
+        }
         if (i % 1000 == 999) {
             assert_same(f, other); /* Commits. */
+            state_flush(other);
             state_reopen(other);
         }
     }

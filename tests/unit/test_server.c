@@ -52,7 +52,7 @@ struct applier *node_applier(struct node *node)
 void applier_statistics(const struct applier *applier, struct applier_statistics *statistics)
 {
     (void)applier;
-    *statistics = (struct applier_statistics){.commits = 4};
+    *statistics = (struct applier_statistics){.flushes = 4};
 }
 
 enum status store_statistics(struct store *store, struct store_statistics *statistics,

@@ -17,7 +17,10 @@
 
 #define MAP_BYTES (64u << 20)
 
+enum place { IN_MEMORY, FROZEN, IN_FILE };
+
 struct fixture {
+    enum place place; /* Where each commit goes to. */
     char directory[64];
     struct store_options options;
     struct store *store;
@@ -48,8 +51,11 @@ static void close_store(struct fixture *f)
     f->store = NULL;
 }
 
+static void flush(struct fixture *f);
+
 static void reopen(struct fixture *f)
 {
+    flush(f);
     close_store(f);
     open_store(f);
 }
@@ -65,11 +71,14 @@ static void allow_one_reader(struct fixture *f)
     f->options.max_readers = 1;
 }
 
+static enum place tested_place;
+
 static int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
 
     assert_non_null(f);
+    f->place = tested_place;
     strcpy(f->directory, "/tmp/holdfast-store-XXXXXX");
     assert_non_null(mkdtemp(f->directory));
     f->options = (struct store_options){
@@ -96,9 +105,33 @@ static void begin(struct fixture *f)
     assert_int_equal(txn_begin_write(f->store, &f->txn, &f->error), STATUS_OK);
 }
 
+/* All that is committed. */
+static void flush(struct fixture *f)
+{
+    struct store_unflushed unflushed;
+
+    store_unflushed(f->store, &unflushed);
+    if (unflushed.is_flushing) {
+        assert_int_equal(store_flush(f->store, &f->error), STATUS_OK);
+    }
+    if (!unflushed.is_empty) {
+        store_freeze(f->store);
+        assert_int_equal(store_flush(f->store, &f->error), STATUS_OK);
+    }
+}
+
+/* What was committed is in memory, or being flushed, or in the file. */
 static void commit(struct fixture *f)
 {
-    assert_int_equal(txn_commit(f->txn, &f->error), STATUS_OK);
+    struct store_unflushed unflushed;
+
+    txn_commit(f->txn);
+    store_unflushed(f->store, &unflushed);
+    if (f->place == IN_FILE) {
+        flush(f);
+    } else if (f->place == FROZEN && !unflushed.is_flushing) {
+        store_freeze(f->store);
+    }
 }
 
 static void put(struct fixture *f, const char *key, const char *value)
@@ -221,14 +254,18 @@ static void commit_then_write_more(struct fixture *f)
     REQUIRE_IN_CHILD(txn_begin_write(f->store, &txn, NULL) == STATUS_OK);
     REQUIRE_IN_CHILD(txn_put(txn, slice_of_string("a"), slice_of_string("1")) == STATUS_OK);
     txn_state(txn)->applied_index = 5;
-    REQUIRE_IN_CHILD(txn_commit(txn, NULL) == STATUS_OK);
+    txn_commit(txn);
+    store_freeze(f->store);
+    REQUIRE_IN_CHILD(store_flush(f->store, NULL) == STATUS_OK);
     REQUIRE_IN_CHILD(txn_begin_write(f->store, &txn, NULL) == STATUS_OK);
     REQUIRE_IN_CHILD(txn_put(txn, slice_of_string("a"), slice_of_string("2")) == STATUS_OK);
     REQUIRE_IN_CHILD(txn_put(txn, slice_of_string("b"), slice_of_string("2")) == STATUS_OK);
     txn_state(txn)->applied_index = 6;
+    txn_commit(txn);
+    store_freeze(f->store);
 }
 
-static void a_crash_loses_what_was_not_committed_and_nothing_else(void **state)
+static void a_crash_loses_what_was_not_flushed_and_nothing_else(void **state)
 {
     struct fixture *f = *state;
 
@@ -292,7 +329,6 @@ static void the_facts_are_saved_with_the_data(void **state)
     facts->applied_term = 7;
     put(f, "a", "1");
     commit(f);
-    assert_int_equal(store_sync(f->store, &f->error), STATUS_OK);
     reopen(f);
 
     begin_read(f);
@@ -348,13 +384,12 @@ static void what_is_undone_is_gone_with_its_facts_and_its_hash(void **state)
     put(f, "b", "1");
     txn_state(f->txn)->revision = 1;
     txn_state_hash(f->txn, before);
-    assert_int_equal(txn_mark(f->txn, &f->error), STATUS_OK);
+    txn_mark(f->txn);
     put(f, "a", "2");
     put(f, "c", "2");
     assert_int_equal(txn_delete(f->txn, slice_of_string("b")), STATUS_OK);
     assert_holds(f->txn, "a", "2");
-    assert_int_equal(txn_put_local(f->txn, slice_of_string("local"), slice_of_string("2")),
-                     STATUS_OK);
+    txn_put_local(f->txn, slice_of_string("local"), slice_of_string("2"));
     txn_state(f->txn)->revision = 2;
     txn_undo(f->txn);
 
@@ -374,10 +409,10 @@ static void what_is_kept_is_committed_with_the_rest(void **state)
     begin(f);
     put(f, "a", "1");
     for (unsigned i = 0; i < 3; i++) {
-        assert_int_equal(txn_mark(f->txn, &f->error), STATUS_OK);
+        txn_mark(f->txn);
         put(f, "b", "2");
         txn_state(f->txn)->revision++;
-        assert_int_equal(txn_keep(f->txn, &f->error), STATUS_OK);
+        txn_keep(f->txn);
     }
     put(f, "c", "3");
     commit(f);
@@ -391,24 +426,32 @@ static void what_is_kept_is_committed_with_the_rest(void **state)
     txn_end_read(f->reader);
 }
 
-static void a_full_map_is_a_status_and_reads_go_on(void **state)
+static void a_full_map_fails_the_flush_and_reads_go_on(void **state)
 {
     struct fixture *f = *state;
-    enum status status = STATUS_OK;
     char *large = calloc(1, 1u << 20);
     char key[16];
 
     assert_non_null(large);
     put_committed(f, "a", "1");
+    flush(f);
     begin(f);
-    for (unsigned i = 0; i < 100 && status == STATUS_OK; i++) {
+    put(f, "b", "2");
+    for (unsigned i = 0; i < 2 * (MAP_BYTES >> 20); i++) {
         (void)snprintf(key, sizeof key, "large%u", i);
-        status = txn_put(f->txn, slice_of_string(key), slice_of(large, 1u << 20));
+        assert_int_equal(txn_put(f->txn, slice_of_string(key), slice_of(large, 1u << 20)),
+                         STATUS_OK);
     }
-    txn_abort(f->txn);
+    txn_commit(f->txn);
+    store_freeze(f->store);
 
-    assert_int_equal(status, STATUS_DISK_FULL);
+    assert_int_equal(store_flush(f->store, &f->error), STATUS_DISK_FULL);
     assert_committed(f, "a", "1");
+    assert_committed(f, "b", "2");
+    close_store(f);
+    open_store(f);
+    assert_committed(f, "a", "1");
+    assert_committed(f, "b", NULL);
     assert_int_equal(f->damages, 0);
     free(large);
 }
@@ -450,7 +493,7 @@ static void the_hash_covers_the_replicated_facts_and_not_those_of_the_node(void 
     begin(f);
     txn_state_hash(f->txn, before);
     txn_state(f->txn)->applied_index = 7;
-    assert_int_equal(txn_put_local(f->txn, slice_of_string("x"), slice_of_string("y")), STATUS_OK);
+    txn_put_local(f->txn, slice_of_string("x"), slice_of_string("y"));
     txn_state_hash(f->txn, node);
     txn_state(f->txn)->revision = 7;
     txn_state_hash(f->txn, facts);
@@ -567,6 +610,7 @@ static void a_damaged_record_is_told_once_and_never_given_out(void **state)
 
     put_committed(f, "a", "a payload that is easy to find");
     put_committed(f, "b", "intact");
+    flush(f);
     close_store(f);
     assert_true(damage(f, "a payload that is easy to find") > 0);
     open_store(f);
@@ -587,6 +631,7 @@ static void a_damaged_record_is_neither_replaced_nor_deleted(void **state)
     struct fixture *f = *state;
 
     put_committed(f, "a", "a payload that is easy to find");
+    flush(f);
     close_store(f);
     assert_true(damage(f, "a payload that is easy to find") > 0);
     open_store(f);
@@ -605,6 +650,7 @@ static void a_store_whose_facts_are_damaged_does_not_open(void **state)
     begin(f);
     txn_state(f->txn)->revision = 0x4141414141414141u;
     commit(f);
+    flush(f);
     close_store(f);
     assert_true(damage(f, "AAAAAAAA") > 0);
 
@@ -640,7 +686,7 @@ int main(void)
         TEST(a_second_open_is_refused_in_this_process_and_in_another),
         TEST(a_missing_directory_fails_and_leaves_nothing),
         TEST(the_map_is_as_large_as_the_file_system_unless_told),
-        TEST(a_crash_loses_what_was_not_committed_and_nothing_else),
+        TEST(a_crash_loses_what_was_not_flushed_and_nothing_else),
         TEST(readers_of_a_process_that_died_are_forgotten),
         TEST(an_aborted_transaction_leaves_nothing),
         TEST(the_facts_are_saved_with_the_data),
@@ -648,7 +694,7 @@ int main(void)
         TEST(more_readers_than_agreed_are_refused_and_may_come_later),
         TEST(what_is_undone_is_gone_with_its_facts_and_its_hash),
         TEST(what_is_kept_is_committed_with_the_rest),
-        TEST(a_full_map_is_a_status_and_reads_go_on),
+        TEST(a_full_map_fails_the_flush_and_reads_go_on),
         TEST(the_hash_depends_on_the_records_and_not_on_how_they_came_about),
         TEST(the_hash_covers_the_replicated_facts_and_not_those_of_the_node),
         TEST(a_cursor_walks_both_ways_from_where_it_is_put),
@@ -659,5 +705,10 @@ int main(void)
         TEST(a_file_that_is_no_environment_does_not_open),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = 0;
+
+    for (tested_place = IN_MEMORY; tested_place <= IN_FILE; tested_place++) {
+        failed += cmocka_run_group_tests(tests, NULL, NULL);
+    }
+    return failed;
 }
