@@ -92,7 +92,7 @@ static void on_exit_of_node(void *data, enum node_exit why, const struct error *
 
 static enum status try_open(struct fixture *f, unsigned i, const char *cluster, struct error *error)
 {
-    char name[8];
+    char name[16];
     char directory[160];
     const struct node_options options = {
         .name = name,
