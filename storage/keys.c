@@ -271,7 +271,8 @@ bool key_parse_session_index(struct slice bytes, struct session_index *index)
     uint8_t which;
 
     if (!get_kind(&bytes, KEY_SESSION_INDEX) || !get_u64(&bytes, &index->namespace_id) ||
-        !get_u8(&bytes, &which) || which >= INDEX_ATTRIBUTES * INDEX_SORTS || bytes.size < tail) {
+        !get_u8(&bytes, &which) || which >= (unsigned)INDEX_ATTRIBUTES * INDEX_SORTS ||
+        bytes.size < tail) {
         return false;
     }
     index->attribute = (enum index_attribute)(which / INDEX_SORTS);
