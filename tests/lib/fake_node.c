@@ -57,6 +57,9 @@ static void execute(struct node *node, struct submission *submission)
 
 enum status node_submit(struct node *node, struct submission *submission)
 {
+    if (node->look != NULL) {
+        node->look(buffer_slice(&submission->command));
+    }
     if (node->submit_status != STATUS_OK) {
         return node->submit_status;
     }

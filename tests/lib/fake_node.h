@@ -17,6 +17,7 @@ struct node {
     bool holds_submissions;
     struct queue submissions; /* Executed when they are released. */
     unsigned n_submissions;
+    void (*look)(struct slice command); /* NULL, or sees each command, taken or not. */
     /* Reads. */
     enum status read_status;
     enum status ticket_status;
