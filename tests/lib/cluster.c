@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -35,6 +36,7 @@ static bool open_node(struct cluster *cluster, unsigned i)
                  node->name);
     (void)snprintf(node->log_path, sizeof node->log_path, "%.140s.log", node->data_directory);
     (void)snprintf(node->hold_path, sizeof node->hold_path, "%.140s.hold", node->data_directory);
+    (void)snprintf(node->fail_path, sizeof node->fail_path, "%.140s.fail", node->data_directory);
     node->initial_cluster = cluster->initial_cluster;
     return node->api_port != 0 && node->peer_port != 0 && n < CLUSTER_MAX_PATH &&
            mkdir(node->data_directory, 0700) == 0;
@@ -67,6 +69,7 @@ bool cluster_start_node(struct cluster *cluster, unsigned i)
     char peer[32];
     char preload[CLUSTER_MAX_PATH + 16];
     char hold[CLUSTER_MAX_PATH + 32];
+    char failing[CLUSTER_MAX_PATH + 32];
     const char *arguments[MAX_ARGUMENTS] = {
         daemon == NULL ? "./holdfastd" : daemon,
         "--name",
@@ -88,15 +91,16 @@ bool cluster_start_node(struct cluster *cluster, unsigned i)
     /* A daemon built with sanitizers: let another library come first, and do not count what it
      * keeps of freed memory. */
     const char *environment[] = {"ASAN_OPTIONS=verify_asan_link_order=0:quarantine_size_mb=8", hold,
-                                 preload, NULL};
+                                 failing, preload, NULL};
 
     (void)snprintf(api, sizeof api, "127.0.0.1:%u", node->api_port);
     (void)snprintf(peer, sizeof peer, "127.0.0.1:%u", node->peer_port);
     (void)snprintf(preload, sizeof preload, "LD_PRELOAD=%s",
                    cluster->preload == NULL ? "" : cluster->preload); /* Used if there is one. */
     (void)snprintf(hold, sizeof hold, "HOLDFAST_TEST_HOLD=%s", node->hold_path);
+    (void)snprintf(failing, sizeof failing, "HOLDFAST_TEST_FAIL=%s", node->fail_path);
     if (cluster->preload == NULL) {
-        environment[2] = NULL;
+        environment[3] = NULL;
     }
     return process_start(&node->process, arguments, environment, node->log_path);
 }
@@ -273,16 +277,54 @@ bool cluster_states_are_equal(struct cluster *cluster, char *text, size_t size)
     return wait_until(indexes_are_equal, &comparison, CLUSTER_SETTLE_MS) && comparison.equal;
 }
 
-bool cluster_hold_writes(struct cluster_node *node)
+static bool make_file(const char *path)
 {
-    int fd = open(node->hold_path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 
     return fd >= 0 && close(fd) == 0;
+}
+
+bool cluster_hold_writes(struct cluster_node *node)
+{
+    return make_file(node->hold_path);
 }
 
 bool cluster_release_writes(struct cluster_node *node)
 {
     return unlink(node->hold_path) == 0;
+}
+
+bool cluster_break_disk(struct cluster_node *node, const char *what)
+{
+    char path[CLUSTER_MAX_PATH + 16];
+
+    (void)snprintf(path, sizeof path, "%s%s", node->fail_path, what);
+    return make_file(path);
+}
+
+bool cluster_mend_disk(struct cluster_node *node, const char *what)
+{
+    char path[CLUSTER_MAX_PATH + 16];
+
+    (void)snprintf(path, sizeof path, "%s%s", node->fail_path, what);
+    return unlink(path) == 0;
+}
+
+bool cluster_log_has(const struct cluster_node *node, const char *text)
+{
+    FILE *file = fopen(node->log_path, "re");
+    char *line = NULL;
+    size_t capacity = 0;
+    bool found = false;
+
+    while (file != NULL && !found && getline(&line, &capacity, file) >= 0) {
+        found = strstr(line, text) != NULL;
+    }
+    free(line);
+    if (file != NULL) {
+        (void)fclose(file); /* Only read. */
+    }
+    return found;
 }
 
 static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *place)

@@ -24,6 +24,7 @@ struct cluster_node {
     char data_directory[CLUSTER_MAX_PATH];
     char log_path[CLUSTER_MAX_PATH];
     char hold_path[CLUSTER_MAX_PATH]; /* See cluster_hold_writes(). */
+    char fail_path[CLUSTER_MAX_PATH]; /* See cluster_break_disk(). */
     const char *initial_cluster;      /* The cluster's, unless the test sets another. */
     struct process process;
 };
@@ -67,6 +68,14 @@ bool cluster_states_are_equal(struct cluster *cluster, char *text, size_t size);
  * is released. */
 bool cluster_hold_writes(struct cluster_node *node);
 bool cluster_release_writes(struct cluster_node *node);
+
+/* The same library: a disk of this node gives EIO until it is mended. @what is ".log", ".write"
+ * (the state) or ".flush" (the state). */
+bool cluster_break_disk(struct cluster_node *node, const char *what);
+bool cluster_mend_disk(struct cluster_node *node, const char *what);
+
+/* Does the node's log hold @text? */
+bool cluster_log_has(const struct cluster_node *node, const char *text);
 
 /* End all nodes. Removes the directory if the test @passed, else prints where it is. */
 void cluster_close(struct cluster *cluster, bool passed);

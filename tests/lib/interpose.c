@@ -1,21 +1,29 @@
-/* Loaded into a daemon by LD_PRELOAD: while the file named by HOLDFAST_TEST_HOLD exists, what
- * libraft writes to its log does not reach the disk, and nobody is told that it did.
+/* Loaded into a daemon by LD_PRELOAD: disks that hold back what is written, or fail.
  *
- * SIGKILL leaves the page cache alone, so a daemon that acknowledges before its log is written
- * passes every test that only kills. This shows it.
+ * While the file named by HOLDFAST_TEST_HOLD exists, what libraft writes to its log does not reach
+ * the disk, and nobody is told that it did. SIGKILL leaves the page cache alone, so a daemon that
+ * acknowledges before its log is written passes every test that only kills. This shows it.
  *
  * libraft writes its segments by kernel AIO, through syscall(__NR_io_submit), and waits for the
  * completion on an eventfd or in io_getevents(). A request that is held is kept here and reported
  * as submitted, so both ways of waiting just go on waiting, and the loop that submitted is not
  * blocked: the node keeps answering its peers. A thread submits what was held when the file is
- * gone. */
+ * gone.
+ *
+ * HOLDFAST_TEST_FAIL names a file that says, with a suffix, which disk gives EIO while it exists:
+ * ".log" (libraft's writes), ".write" (LMDB's writes to data.mdb) or ".flush" (its flushes). */
 #include <dlfcn.h>
+#include <errno.h>
+#include <limits.h>
 #include <linux/aio_abi.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -114,6 +122,84 @@ static bool hold_if_asked(aio_context_t context, long count, struct iocb **reque
     return holding;
 }
 
+static bool is_failing(const char *suffix)
+{
+    const char *path = getenv("HOLDFAST_TEST_FAIL");
+    char whole[PATH_MAX];
+
+    if (path == NULL) {
+        return false;
+    }
+    (void)snprintf(whole, sizeof whole, "%s%s", path, suffix);
+    return access(whole, F_OK) == 0;
+}
+
+/* True, with errno, if this operation on the state's file has to fail. */
+static bool fails(int fd, const char *suffix)
+{
+    static const char name[] = "/data.mdb";
+    char link[64];
+    char path[PATH_MAX];
+    ssize_t size;
+
+    if (!is_failing(suffix)) {
+        return false;
+    }
+    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    size = readlink(link, path, sizeof path);
+    if (size < (ssize_t)sizeof name ||
+        memcmp(path + size - (sizeof name - 1), name, sizeof name - 1) != 0) {
+        return false;
+    }
+    errno = EIO;
+    return true;
+}
+
+static void *real(const char *name)
+{
+    return dlsym(RTLD_NEXT, name);
+}
+
+ssize_t write(int fd, const void *bytes, size_t size)
+{
+    ssize_t (*next)(int, const void *, size_t);
+
+    *(void **)&next = real("write");
+    return fails(fd, ".write") ? -1 : next(fd, bytes, size);
+}
+
+ssize_t pwrite(int fd, const void *bytes, size_t size, off_t offset)
+{
+    ssize_t (*next)(int, const void *, size_t, off_t);
+
+    *(void **)&next = real("pwrite");
+    return fails(fd, ".write") ? -1 : next(fd, bytes, size, offset);
+}
+
+ssize_t writev(int fd, const struct iovec *pieces, int count)
+{
+    ssize_t (*next)(int, const struct iovec *, int);
+
+    *(void **)&next = real("writev");
+    return fails(fd, ".write") ? -1 : next(fd, pieces, count);
+}
+
+int fsync(int fd)
+{
+    int (*next)(int);
+
+    *(void **)&next = real("fsync");
+    return fails(fd, ".flush") ? -1 : next(fd);
+}
+
+int fdatasync(int fd)
+{
+    int (*next)(int);
+
+    *(void **)&next = real("fdatasync");
+    return fails(fd, ".flush") ? -1 : next(fd);
+}
+
 /* As libc declares it. */
 long syscall(long number, ...)
 {
@@ -126,6 +212,10 @@ long syscall(long number, ...)
         a[i] = va_arg(arguments, long);
     }
     va_end(arguments);
+    if (number == SYS_io_submit && is_failing(".log")) {
+        errno = EIO;
+        return -1;
+    }
     if (number == SYS_io_submit &&
         hold_if_asked((aio_context_t)a[0], a[1], (struct iocb **)(void *)a[2])) {
         return a[1];
