@@ -144,6 +144,9 @@ static void close_now(struct connection *c)
     }
     move(c, CLOSED);
     c->request.is_gone = true;
+    if (c->request.owner != NULL && c->request.on_gone != NULL) {
+        c->request.on_gone(&c->request);
+    }
     if (c->is_dirty) {
         queue_remove(&c->dirty);
         c->is_dirty = false;
@@ -450,6 +453,7 @@ static void begin_request(struct connection *c)
     request->thread = c->all->thread;
     request->respond = on_answer;
     request->owner = c;
+    request->on_gone = NULL;
     request->started_ns = uv_hrtime();
     request->route = NULL;
     request->route_number = ROUTE_NONE;

@@ -52,6 +52,10 @@ struct request {
     struct slice body;
     const char *route; /* The route's pattern, for metrics. */
     void *state;       /* The handler's own, freed with free() when the request ends. */
+    /* Set by a handler that keeps the request, or NULL: the client went away before the answer. The
+     * request still has to be answered, though not in there. */
+    void (*on_gone)(struct request *request);
+    void *on_gone_data;
     /* Private: of who made the request (connection.c, or a test). */
     void (*respond)(struct request *request, struct response *response);
     void *owner;

@@ -7,7 +7,8 @@
  * What can go wrong:
  * - The node's queue is full, or a disk is: 503 or 507 at once.
  * - No leader: 503, certainly not executed.
- * - No outcome within LIMIT_OUTCOME_WAIT_MS: on_due() answers 504; step 3 only releases memory. */
+ * - No outcome within LIMIT_OUTCOME_WAIT_MS: on_due() answers 504; step 3 only releases memory.
+ * - The client goes away: on_gone() says so, and what was not sent yet never is. */
 #include "api/write.h"
 
 #include <stdlib.h>
@@ -40,6 +41,7 @@ struct write {
 };
 
 static void on_due(struct deadline *deadline);
+static void on_gone(struct request *request);
 static void on_submission(struct message *message);
 
 struct writes *writes_new(struct api_thread *thread)
@@ -131,6 +133,8 @@ static void submit(struct request *request, const struct command *command, enum 
     if (status == STATUS_OK) {
         thread->outstanding++;
         deadlines_arm(&thread->writes->deadlines, &write->deadline);
+        request->on_gone = on_gone;
+        request->on_gone_data = write;
         return;
     }
     buffer_close(&write->submission.command);
@@ -199,6 +203,13 @@ static void on_due(struct deadline *deadline)
     request_fail(request, PROBLEM_OUTCOME_UNKNOWN,
                  "the write may or may not have been executed; repeat it with the same "
                  "Idempotency-Key or event ids to learn");
+}
+
+static void on_gone(struct request *request)
+{
+    struct write *write = request->on_gone_data;
+
+    atomic_store(&write->submission.abandoned, true);
 }
 
 static void answer_failure(struct request *request, enum status status)

@@ -395,6 +395,29 @@ static void a_write_without_outcome_is_given_up_once(void **state)
     (void)api_expect(f, "GET", NS "/items/a", "", NULL, 200, "1");
 }
 
+static void a_write_whose_client_went_away_is_abandoned_at_once(void **state)
+{
+    struct api_fixture *f = *state;
+    struct submission *submission;
+    struct reply *reply;
+
+    f->node->holds_submissions = true;
+    reply = api_start(f, "PUT", NS "/items/a", "Content-Type: application/json\r\n",
+                      slice_of_string("1"));
+    submission =
+        CONTAINER_OF(CONTAINER_OF(queue_first(&f->node->submissions), struct message, link),
+                     struct submission, message);
+    assert_false(atomic_load(&submission->abandoned));
+
+    assert_non_null(reply->request.on_gone);
+    reply->request.on_gone(&reply->request);
+
+    assert_true(atomic_load(&submission->abandoned));
+    fake_node_release(f->node);
+    api_finish(f, reply);
+    api_free(reply);
+}
+
 static void a_full_disk_refuses_what_adds_and_is_new(void **state)
 {
     struct api_fixture *f = *state;
@@ -443,6 +466,7 @@ int main(void)
         TEST(a_page_ends_before_it_gets_too_large),
         TEST(a_prefix_is_deleted_until_nothing_is_left),
         TEST(a_write_that_was_not_taken_says_so),
+        TEST(a_write_whose_client_went_away_is_abandoned_at_once),
         TEST(a_write_without_outcome_is_given_up_once),
         TEST(a_full_disk_refuses_what_adds_and_is_new),
         TEST(what_is_in_no_namespace_is_404_before_its_fields_are_read),

@@ -103,6 +103,7 @@ void writes_free(struct writes *writes)
 static struct request *kept;
 static struct request *abandoned; /* Keeps what was given up reachable for the leak checker. */
 static atomic_bool kept_was_gone;
+static atomic_uint n_gone; /* Told by on_gone(). */
 static atomic_uint n_kept;
 
 static void echo(struct request *request)
@@ -121,8 +122,16 @@ static void big(struct request *request)
     request_respond(request, &response);
 }
 
+static void on_gone(struct request *request)
+{
+    if (request == kept && request_is_gone(request)) {
+        (void)atomic_fetch_add(&n_gone, 1);
+    }
+}
+
 static void keep(struct request *request)
 {
+    request->on_gone = on_gone;
     request->state = memory_new(8);
     kept = request;
     (void)atomic_fetch_add(&n_kept, 1);
@@ -209,6 +218,7 @@ static int reset(void **state)
     kept = NULL;
     atomic_store(&n_kept, 0);
     atomic_store(&kept_was_gone, false);
+    atomic_store(&n_gone, 0);
     atomic_store(&fake_causes, 0);
     return 0;
 }
@@ -547,9 +557,14 @@ static void a_request_outlives_its_client(void **state)
     }
     assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard)), 0);
     assert_int_equal(close(fd), 0); /* A reset, before the next connection is made. */
+    for (tries = 0; atomic_load(&n_gone) == 0; tries++) {
+        assert_int_equal(client_ask(server_port(server), LIVEZ), 200);
+        assert_true(tries < 100000);
+    }
     answer_when_kept(server_port(server), 1);
 
     assert_true(atomic_load(&kept_was_gone));
+    assert_int_equal(atomic_load(&n_gone), 1);
     server_stop(server);
 }
 
