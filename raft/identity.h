@@ -48,7 +48,8 @@ MUST_USE enum status identity_open(const char *path, const char *name,
                                    struct error *error);
 
 /* Replace what the directory says, durably. STATUS_MISMATCH: it belongs to another cluster or node
- * already. STATUS_IO, STATUS_DISK_FULL: the old identity still holds. */
+ * already. STATUS_IO, STATUS_DISK_FULL: the old identity still holds; only if it was the last flush
+ * that failed, a restart may find the new one. */
 MUST_USE enum status identity_store(struct identity_directory *directory,
                                     const struct identity *identity, struct error *error);
 

@@ -238,15 +238,23 @@ static enum status list_files(struct check *check)
 {
     DIR *directory = opendir(check->directory);
     const struct dirent *entry;
+    int number;
 
     if (directory == NULL) {
         return error_set(check->error, status_from_errno(errno), "could not read \"%s\": %s",
                          check->directory, strerror(errno));
     }
+    errno = 0;
     while ((entry = readdir(directory)) != NULL) {
         note_file(check, entry->d_name);
+        errno = 0;
     }
+    number = errno;            /* A list that breaks off would look like a shorter log. */
     (void)closedir(directory); /* Nothing was written. */
+    if (number != 0) {
+        return error_set(check->error, status_from_errno(number), "could not read \"%s\": %s",
+                         check->directory, strerror(number));
+    }
     if (check->n_segments > 1) {
         qsort(check->segments, check->n_segments, sizeof *check->segments, compare_segments);
     }

@@ -1,5 +1,6 @@
 /* The data directory: it belongs to one node of one cluster, and says so when it is given to
  * another. */
+#include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <setjmp.h>
@@ -14,6 +15,7 @@
 #include <cmocka.h>
 
 #include "raft/identity.h"
+#include "tests/lib/fault.h"
 
 #define UUID       "0b0ff1ce-0000-4000-8000-000000000001"
 #define OTHER_UUID "0b0ff1ce-0000-4000-8000-000000000002"
@@ -319,6 +321,103 @@ static void drawn_ids_differ(void **state)
     assert_true(identity_draw_id() != identity_draw_id());
 }
 
+/* What a restart finds. */
+static struct identity found_again(struct fixture *f)
+{
+    close_it(f);
+    assert_int_equal(open_as(f, "n1"), STATUS_OK);
+    return f->identity;
+}
+
+static bool has_file(struct fixture *f, const char *file)
+{
+    char path[200];
+
+    (void)snprintf(path, sizeof path, "%s/%s", f->path, file);
+    return access(path, F_OK) == 0;
+}
+
+/* Fail the first step of storing, then the second, until there are none left. Once the file has its
+ * name, only a crash may bring the old one back. */
+static void a_store_that_fails_leaves_the_old_identity(void **state)
+{
+    struct fixture *f = *state;
+    struct identity old = an_identity();
+    struct identity new = an_identity();
+    enum status status;
+    bool was_renamed = false;
+    bool has_struck;
+    unsigned nth = 0;
+
+    new.has_log = true;
+    assert_int_equal(open_as(f, "n1"), STATUS_OK);
+    do {
+        store(f, &old);
+        fault_arm(++nth, EIO);
+        status = identity_store(f->directory, &new, &f->error);
+        has_struck = fault_disarm();
+        assert_int_equal(status, has_struck ? STATUS_IO : STATUS_OK);
+        assert_false(has_file(f, "identity.new"));
+        assert_int_equal(found_again(f).has_log, was_renamed || !has_struck);
+        was_renamed = has_struck && strcmp(fault_name(), "renameat") == 0;
+    } while (has_struck);
+    assert_int_equal(nth, 7); /* Create, write, flush, close, rename, flush, and none. */
+}
+
+/* The same for opening, of a new directory and of one with an identity. */
+static void an_open_that_fails_leaves_nothing_behind(void **state)
+{
+    struct fixture *f = *state;
+    struct identity identity = an_identity();
+    unsigned descriptors = fault_count_descriptors();
+    enum status status;
+    unsigned nth = 0;
+    unsigned round;
+    bool has_struck;
+
+    for (round = 0; round < 2; round++) {
+        nth = 0;
+        do {
+            fault_arm(++nth, EIO);
+            status = open_as(f, "n1");
+            has_struck = fault_disarm();
+            if (status != STATUS_OK) {
+                assert_true(has_struck);
+                assert_int_equal(fault_count_descriptors(), descriptors);
+                assert_int_not_equal(f->error.text[0], '\0');
+            } else {
+                assert_true(!has_struck || strcmp(fault_name(), "close") == 0); /* Only read. */
+                store(f, &identity);
+                assert_int_equal(found_again(f).id, identity.id);
+                close_it(f);
+            }
+        } while (has_struck);
+        assert_true(nth > 6);
+    }
+}
+
+/* Whoever is told that damage was marked can rely on it. */
+static void a_mark_of_damage_is_there_whole_or_its_failure_is_told(void **state)
+{
+    struct fixture *f = *state;
+    enum status status;
+    bool has_struck;
+    unsigned nth = 0;
+
+    assert_int_equal(open_as(f, "n1"), STATUS_OK);
+    do {
+        fault_arm(++nth, EIO);
+        status = identity_mark_damaged(f->directory, "a record is damaged");
+        has_struck = fault_disarm();
+        assert_int_equal(status, has_struck ? STATUS_IO : STATUS_OK);
+    } while (has_struck);
+    assert_int_equal(nth, 7);
+
+    close_it(f);
+    assert_int_equal(open_as(f, "n1"), STATUS_CORRUPT);
+    assert_non_null(strstr(f->error.text, "a record is damaged"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -338,6 +437,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_damaged_directory_refuses_and_says_why, setup, teardown),
         cmocka_unit_test_setup_teardown(a_file_in_place_of_the_directory_is_refused, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(a_store_that_fails_leaves_the_old_identity, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(an_open_that_fails_leaves_nothing_behind, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_mark_of_damage_is_there_whole_or_its_failure_is_told,
+                                        setup, teardown),
         cmocka_unit_test(drawn_ids_differ),
     };
 

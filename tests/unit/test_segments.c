@@ -1,4 +1,5 @@
 /* The check of the log's files: what a crash leaves is let through, everything else is refused. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,6 +13,7 @@
 
 #include "daemon/base/wire.h"
 #include "raft/segments.h"
+#include "tests/lib/fault.h"
 
 struct fixture {
     char directory[64];
@@ -306,6 +308,35 @@ static void a_missing_directory_is_told(void **state)
     assert_non_null(strstr(f->error.text, "/nowhere/raft"));
 }
 
+/* Fail the first step of a check, then the second, until there are none left: it is told, and never
+ * taken for a shorter log. */
+static void a_check_that_fails_says_nothing_of_the_log(void **state)
+{
+    struct fixture *f = *state;
+    unsigned descriptors = fault_count_descriptors();
+    enum status status;
+    unsigned nth = 0;
+    bool has_struck;
+
+    save_good_log(f);
+    do {
+        f->summary.last_index = 77;
+        fault_arm(++nth, EIO);
+        status = check(f, 0);
+        has_struck = fault_disarm();
+        if (has_struck && strcmp(fault_name(), "close") != 0) { /* After it only read. */
+            assert_int_equal(status, STATUS_IO);
+            assert_int_equal(f->summary.last_index, 77);
+            assert_int_not_equal(f->error.text[0], '\0');
+        } else {
+            assert_int_equal(status, STATUS_OK);
+            assert_int_equal(f->summary.last_index, 5);
+        }
+        assert_int_equal(fault_count_descriptors(), descriptors);
+    } while (has_struck);
+    assert_true(nth > 10); /* The list, and open, stat, map and close of two files. */
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -325,6 +356,7 @@ int main(void)
         TEST(a_later_format_is_not_supported),
         TEST(a_term_that_goes_down_is_refused),
         TEST(a_missing_directory_is_told),
+        TEST(a_check_that_fails_says_nothing_of_the_log),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
