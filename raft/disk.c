@@ -16,6 +16,7 @@
 #define CONNECT_RETRY_MS 50u
 /* A full disk: how soon to try again to allocate a segment. */
 #define DISK_RETRY_MS 100u
+#define NEVER_MS      (24u * 3600 * 1000)
 /* Asynchronous I/O events that one node may use: a segment in use, some prepared, some slack. */
 #define AIO_EVENTS 64u
 
@@ -40,6 +41,9 @@ static void on_trace(struct raft_tracer *tracer, int type, const void *info)
         return;
     }
     disk->failed = true;
+    /* It says so before it sets the timer for the next try, in which it would crash: it finds
+     * another object's data there. The process ends on its own terms first. */
+    raft_uv_set_disk_retry(&disk->io, NEVER_MS);
     error_set(&error, STATUS_IO, "could not write to the log: %s",
               details->diagnostic.message + strlen("retry "));
     disk->options.on_failure(disk->options.data, &error);
