@@ -121,10 +121,11 @@ static uint64_t hash_list(const struct request *request, const struct event_list
     return cursor_filters_hash(&filters);
 }
 
-static enum status read_list(struct input *input, struct event_list *list)
+static enum status read_list(struct input *input, void *data)
 {
     static const char *const names[] = {"after_seq", "before_seq",  "order",        "limit",
                                         "cursor",    "consistency", "min_revision", NULL};
+    struct event_list *list = data;
     enum status status = input_allow(input, names);
     bool is_given;
 
@@ -173,8 +174,9 @@ static enum status fill_page(struct view *view, const struct session_row *sessio
                        &list->query.position, add_row, list);
 }
 
-static void answer_list(struct request *request, struct view *view, struct event_list *list)
+static void answer_list(struct request *request, struct view *view, void *data)
 {
+    struct event_list *list = data;
     struct namespace_row ns;
     struct session_row session;
     enum status status;
@@ -194,22 +196,16 @@ static void answer_list(struct request *request, struct view *view, struct event
     page_respond(&list->page, request, view);
 }
 
-/* Twice for a request: when it comes, with @view NULL, and when it may look. */
 static void run_list(struct request *request, struct view *view)
 {
     struct event_list list = {0};
-    struct input input;
+    const struct page_list page_list = {.run = run_list,
+                                        .read = read_list,
+                                        .answer = answer_list,
+                                        .query = &list.query,
+                                        .list = &list};
 
-    input_init(&input, request);
-    if (read_list(&input, &list) != STATUS_OK) {
-        input_answer_refusal(&input);
-    } else if (view == NULL) {
-        reads_start(request, run_list);
-    } else {
-        answer_list(request, view, &list);
-    }
-    page_query_close(&list.query);
-    input_close(&input);
+    page_run_list(request, view, &page_list);
 }
 
 void events_list(struct request *request)

@@ -298,10 +298,11 @@ struct item_list {
     struct page page;
 };
 
-static enum status read_list(struct input *input, struct item_list *list)
+static enum status read_list(struct input *input, void *data)
 {
     static const char *const names[] = {"prefix", "order",       "values",       "limit",
                                         "cursor", "consistency", "min_revision", NULL};
+    struct item_list *list = data;
     struct cursor_filters filters = {0};
     enum status status = input_allow(input, names);
 
@@ -336,8 +337,9 @@ static bool add_row(void *data, const struct item_row *row)
     return page_end_row(&list->page);
 }
 
-static void answer_list(struct request *request, struct view *view, struct item_list *list)
+static void answer_list(struct request *request, struct view *view, void *data)
 {
+    struct item_list *list = data;
     struct namespace_row ns;
     enum status status;
 
@@ -352,24 +354,16 @@ static void answer_list(struct request *request, struct view *view, struct item_
     }
 }
 
-/* Twice for a request: when it comes, with @view NULL, and when it may look. */
 static void run_list(struct request *request, struct view *view)
 {
     struct item_list list = {0};
-    struct input input;
-    enum status status;
+    const struct page_list page_list = {.run = run_list,
+                                        .read = read_list,
+                                        .answer = answer_list,
+                                        .query = &list.query,
+                                        .list = &list};
 
-    input_init(&input, request);
-    status = read_list(&input, &list);
-    if (status != STATUS_OK) {
-        input_answer_refusal(&input);
-    } else if (view == NULL) {
-        reads_start(request, run_list);
-    } else {
-        answer_list(request, view, &list);
-    }
-    page_query_close(&list.query);
-    input_close(&input);
+    page_run_list(request, view, &page_list);
 }
 
 void items_list(struct request *request)

@@ -99,10 +99,11 @@ struct namespace_list {
     struct page page;
 };
 
-static enum status read_list(struct input *input, struct namespace_list *list)
+static enum status read_list(struct input *input, void *data)
 {
     static const char *const names[] = {"order",       "limit",        "cursor",
                                         "consistency", "min_revision", NULL};
+    struct namespace_list *list = data;
     struct cursor_filters filters = {0};
     enum status status = input_allow(input, names);
 
@@ -129,8 +130,9 @@ static bool add_row(void *data, const struct namespace_row *row)
     return page_end_row(&list->page);
 }
 
-static void answer_list(struct request *request, struct view *view, struct namespace_list *list)
+static void answer_list(struct request *request, struct view *view, void *data)
 {
+    struct namespace_list *list = data;
     enum status status;
 
     page_begin(&list->page, &list->query);
@@ -140,22 +142,16 @@ static void answer_list(struct request *request, struct view *view, struct names
     }
 }
 
-/* Twice for a request: when it comes, with @view NULL, and when it may look. */
 static void run_list(struct request *request, struct view *view)
 {
     struct namespace_list list = {0};
-    struct input input;
+    const struct page_list page_list = {.run = run_list,
+                                        .read = read_list,
+                                        .answer = answer_list,
+                                        .query = &list.query,
+                                        .list = &list};
 
-    input_init(&input, request);
-    if (read_list(&input, &list) != STATUS_OK) {
-        input_answer_refusal(&input);
-    } else if (view == NULL) {
-        reads_start(request, run_list);
-    } else {
-        answer_list(request, view, &list);
-    }
-    page_query_close(&list.query);
-    input_close(&input);
+    page_run_list(request, view, &page_list);
 }
 
 void namespaces_list(struct request *request)

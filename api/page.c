@@ -119,6 +119,22 @@ void page_fail(struct request *request, struct view *view, enum status status)
     }
 }
 
+void page_run_list(struct request *request, struct view *view, const struct page_list *list)
+{
+    struct input input;
+
+    input_init(&input, request);
+    if (list->read(&input, list->list) != STATUS_OK) {
+        input_answer_refusal(&input);
+    } else if (view == NULL) {
+        reads_start(request, list->run);
+    } else {
+        list->answer(request, view, list->list);
+    }
+    page_query_close(list->query);
+    input_close(&input);
+}
+
 bool page_namespace(struct request *request, struct view *view, struct namespace_row *row)
 {
     enum status status = view_namespace(view, request->ns, row);

@@ -3,6 +3,7 @@
 #define HOLDFAST_API_PAGE_H
 
 #include "api/input.h"
+#include "api/reads.h"
 #include "storage/view.h"
 
 /* What every list can be asked for. */
@@ -38,6 +39,19 @@ bool page_end_row(struct page *page);
 MUST_USE bool page_end(struct page *page, const struct page_query *query, struct request *request,
                        struct view *view, enum status status);
 void page_respond(struct page *page, struct request *request, struct view *view);
+
+/* A list of one noun, for page_run_list(). */
+struct page_list {
+    reads_serve_cb run; /* The function that calls page_run_list(). */
+    enum status (*read)(struct input *input, void *list);
+    void (*answer)(struct request *request, struct view *view, void *list);
+    struct page_query *query; /* In the list. */
+    void *list;               /* Zeroed: the noun's own. */
+};
+
+/* Twice for a request: when it comes, with @view NULL, and when it may look. What the request asks
+ * for is read each time, as the list is on the stack. */
+void page_run_list(struct request *request, struct view *view, const struct page_list *list);
 
 /* The request's namespace; false if that is answered with 404. */
 bool page_namespace(struct request *request, struct view *view, struct namespace_row *row);

@@ -260,11 +260,12 @@ static uint64_t hash_filter(const struct request *request, const struct session_
     return cursor_filters_hash(&filters);
 }
 
-static enum status read_list(struct input *input, struct session_list *list)
+static enum status read_list(struct input *input, void *data)
 {
     static const char *const names[] = {"agent_id",     "user_id", "status", "sort",
                                         "order",        "limit",   "cursor", "consistency",
                                         "min_revision", NULL};
+    struct session_list *list = data;
     enum status status = input_allow(input, names);
 
     if (status == STATUS_OK) {
@@ -292,8 +293,9 @@ static bool add_row(void *data, const struct session_row *row)
     return page_end_row(&list->page);
 }
 
-static void answer_list(struct request *request, struct view *view, struct session_list *list)
+static void answer_list(struct request *request, struct view *view, void *data)
 {
+    struct session_list *list = data;
     struct namespace_row ns;
     enum status status;
 
@@ -307,22 +309,16 @@ static void answer_list(struct request *request, struct view *view, struct sessi
     }
 }
 
-/* Twice for a request: when it comes, with @view NULL, and when it may look. */
 static void run_list(struct request *request, struct view *view)
 {
     struct session_list list = {0};
-    struct input input;
+    const struct page_list page_list = {.run = run_list,
+                                        .read = read_list,
+                                        .answer = answer_list,
+                                        .query = &list.query,
+                                        .list = &list};
 
-    input_init(&input, request);
-    if (read_list(&input, &list) != STATUS_OK) {
-        input_answer_refusal(&input);
-    } else if (view == NULL) {
-        reads_start(request, run_list);
-    } else {
-        answer_list(request, view, &list);
-    }
-    page_query_close(&list.query);
-    input_close(&input);
+    page_run_list(request, view, &page_list);
 }
 
 void sessions_list(struct request *request)
