@@ -175,18 +175,8 @@ enum cli_exit run_put(struct cli *cli)
 enum cli_exit run_delete(struct cli *cli)
 {
     struct client_request request = request_for(cli, "DELETE");
-    struct client_answer answer;
-    enum cli_exit code;
 
-    cli_add_flags(cli, &request);
-    code = cli_send(cli, &request, &answer);
-    client_answer_close(&answer);
-    if (code == CLI_OK && !cli->options->as_json) {
-        buffer_append_string(&cli->out, "deleted ");
-        text_append_escaped(&cli->out, slice_of_string(cli->options->operands[0]), TEXT_LINE);
-        buffer_append_byte(&cli->out, '\n');
-    }
-    return code;
+    return cli_delete(cli, &request);
 }
 
 static void print_items(struct cli *cli, const json_t *page)
@@ -215,22 +205,9 @@ static void print_items(struct cli *cli, const json_t *page)
 enum cli_exit run_list(struct cli *cli)
 {
     struct client_request request = cli_request(cli, "GET", "items", NULL);
-    json_t *page;
-    enum cli_exit code;
 
     if (cli->options->n_operands > 0) {
         cli_add_query(&request, "prefix", cli->options->operands[0]);
     }
-    cli_add_list_flags(cli, &request);
-    code = cli_fetch_list(cli, &request, &page);
-    if (code != CLI_OK) {
-        return code;
-    }
-    if (cli->options->as_json) {
-        cli_print_json(cli, page);
-    } else {
-        print_items(cli, page);
-    }
-    json_decref(page);
-    return CLI_OK;
+    return cli_show_list(cli, &request, NULL, print_items);
 }

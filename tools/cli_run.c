@@ -194,6 +194,46 @@ enum cli_exit cli_fetch_list(struct cli *cli, struct client_request *request, js
     return code;
 }
 
+enum cli_exit cli_show_list(struct cli *cli, struct client_request *request,
+                            void (*arrange)(struct cli *cli, json_t *page),
+                            void (*print)(struct cli *cli, const json_t *page))
+{
+    json_t *page;
+    enum cli_exit code;
+
+    cli_add_list_flags(cli, request);
+    code = cli_fetch_list(cli, request, &page);
+    if (code != CLI_OK) {
+        return code;
+    }
+    if (arrange != NULL) {
+        arrange(cli, page);
+    }
+    if (cli->options->as_json) {
+        cli_print_json(cli, page);
+    } else {
+        print(cli, page);
+    }
+    json_decref(page);
+    return CLI_OK;
+}
+
+enum cli_exit cli_delete(struct cli *cli, struct client_request *request)
+{
+    struct client_answer answer;
+    enum cli_exit code;
+
+    cli_add_flags(cli, request);
+    code = cli_send(cli, request, &answer);
+    client_answer_close(&answer);
+    if (code == CLI_OK && !cli->options->as_json) {
+        buffer_append_string(&cli->out, "deleted ");
+        text_append_escaped(&cli->out, slice_of_string(cli->options->operands[0]), TEXT_LINE);
+        buffer_append_byte(&cli->out, '\n');
+    }
+    return code;
+}
+
 /* --- Values
  * ----------------------------------------------------------------------------------------- */
 

@@ -61,6 +61,15 @@ enum cli_exit cli_send_for_json(struct cli *cli, struct client_request *request,
 /* GET the pages of a list: the first, or with --all every one, put together into one object. */
 enum cli_exit cli_fetch_list(struct cli *cli, struct client_request *request, json_t **page);
 
+/* The same, and print what came: as JSON, or by @print. @arrange may change it before, or is NULL.
+ */
+enum cli_exit cli_show_list(struct cli *cli, struct client_request *request,
+                            void (*arrange)(struct cli *cli, json_t *page),
+                            void (*print)(struct cli *cli, const json_t *page));
+
+/* DELETE what the first operand names, and say so. */
+enum cli_exit cli_delete(struct cli *cli, struct client_request *request);
+
 /* The value that @text stands for: itself, standard input (-), or a file (@FILE). */
 enum cli_exit cli_read_value(struct cli *cli, const char *text, struct buffer *value);
 

@@ -183,6 +183,12 @@ enum cli_exit run_session_get(struct cli *cli)
     return CLI_OK;
 }
 
+static void print_session_page(struct cli *cli, const json_t *page)
+{
+    print_sessions(cli, json_object_get(page, "items"));
+    cli_print_cursor(cli, page);
+}
+
 enum cli_exit run_session_list(struct cli *cli)
 {
     static const struct {
@@ -191,27 +197,13 @@ enum cli_exit run_session_list(struct cli *cli)
     } filters[] = {
         {CLI_AGENT, "agent_id"}, {CLI_USER, "user_id"}, {CLI_STATUS, "status"}, {CLI_SORT, "sort"}};
     struct client_request request = cli_request(cli, "GET", "sessions", NULL);
-    json_t *page;
-    enum cli_exit code;
 
     for (size_t i = 0; i < sizeof filters / sizeof filters[0]; i++) {
         if (cli_given(cli->options, filters[i].flag)) {
             cli_add_query(&request, filters[i].name, cli->options->values[filters[i].flag]);
         }
     }
-    cli_add_list_flags(cli, &request);
-    code = cli_fetch_list(cli, &request, &page);
-    if (code != CLI_OK) {
-        return code;
-    }
-    if (cli->options->as_json) {
-        cli_print_json(cli, page);
-    } else {
-        print_sessions(cli, json_object_get(page, "items"));
-        cli_print_cursor(cli, page);
-    }
-    json_decref(page);
-    return CLI_OK;
+    return cli_show_list(cli, &request, NULL, print_session_page);
 }
 
 /* --- append
@@ -342,10 +334,16 @@ static void print_events(struct cli *cli, const json_t *page)
     }
 }
 
-static void reverse(json_t *array)
+/* The last events come newest first. */
+static void reverse_last(struct cli *cli, json_t *page)
 {
-    json_t *reversed = json_array();
+    json_t *array = json_object_get(page, "items");
+    json_t *reversed;
 
+    if (!cli_given(cli->options, CLI_LAST)) {
+        return;
+    }
+    reversed = json_array();
     for (size_t i = json_array_size(array); i > 0; i--) {
         (void)json_array_append(reversed, json_array_get(array, i - 1));
     }
@@ -358,8 +356,6 @@ enum cli_exit run_session_events(struct cli *cli)
 {
     const char *const *values = cli->options->values;
     struct client_request request = request_for(cli, "GET", "/events");
-    json_t *page;
-    enum cli_exit code;
 
     if (values[CLI_AFTER] != NULL) {
         cli_add_query(&request, "after_seq", values[CLI_AFTER]);
@@ -371,36 +367,12 @@ enum cli_exit run_session_events(struct cli *cli)
         cli_add_query(&request, "order", "desc");
         cli_add_query(&request, "limit", values[CLI_LAST]);
     }
-    cli_add_list_flags(cli, &request);
-    code = cli_fetch_list(cli, &request, &page);
-    if (code != CLI_OK) {
-        return code;
-    }
-    if (values[CLI_LAST] != NULL) {
-        reverse(json_object_get(page, "items"));
-    }
-    if (cli->options->as_json) {
-        cli_print_json(cli, page);
-    } else {
-        print_events(cli, page);
-    }
-    json_decref(page);
-    return CLI_OK;
+    return cli_show_list(cli, &request, reverse_last, print_events);
 }
 
 enum cli_exit run_session_delete(struct cli *cli)
 {
     struct client_request request = request_for(cli, "DELETE", "");
-    struct client_answer answer;
-    enum cli_exit code;
 
-    cli_add_flags(cli, &request);
-    code = cli_send(cli, &request, &answer);
-    client_answer_close(&answer);
-    if (code == CLI_OK && !cli->options->as_json) {
-        buffer_append_string(&cli->out, "deleted ");
-        text_append_escaped(&cli->out, slice_of_string(cli->options->operands[0]), TEXT_LINE);
-        buffer_append_byte(&cli->out, '\n');
-    }
-    return code;
+    return cli_delete(cli, &request);
 }

@@ -309,6 +309,32 @@ static void the_last_events_come_in_their_order(void **state)
                                    "2    -     -        -\n");
 }
 
+static void sessions_are_a_table_whether_made_or_listed(void **state)
+{
+    static const struct stub_step script[] = {
+        {STUB_ANSWER, 201, JSON, "{\"id\":\"s1\",\"status\":\"open\"}"},
+        {STUB_ANSWER, 200, JSON, "{\"items\":[{\"id\":\"s2\"}],\"next_cursor\":null}"},
+        STUB_LAST};
+    struct fixture *f = *state;
+
+    (void)add_server(f, script);
+    assert_int_equal(run(f, run_session_create, "session", "create", NULL), CLI_OK);
+    assert_non_null(strstr(output(f), "ID  "));
+    assert_non_null(strstr(output(f), "\ns1  "));
+    assert_int_equal(run(f, run_session_list, "session", "list", NULL), CLI_OK);
+    assert_non_null(strstr(output(f), "\ns2  "));
+}
+
+static void a_delete_says_what_was_deleted(void **state)
+{
+    static const struct stub_step script[] = {{STUB_ANSWER, 204, "", ""}, STUB_LAST};
+    struct fixture *f = *state;
+
+    (void)add_server(f, script);
+    assert_int_equal(run(f, run_delete, "delete", "a\x1b", NULL), CLI_OK);
+    assert_string_equal(output(f), "deleted a\\u001b\n");
+}
+
 static void an_answer_that_is_not_json_is_a_failure(void **state)
 {
     static const struct stub_step script[] = {{STUB_ANSWER, 200, NULL, "<html>"}, STUB_LAST};
@@ -389,6 +415,8 @@ int main(void)
         TEST(an_append_carries_its_conditions),
         TEST(all_pages_become_one_list),
         TEST(the_last_events_come_in_their_order),
+        TEST(sessions_are_a_table_whether_made_or_listed),
+        TEST(a_delete_says_what_was_deleted),
         TEST(an_answer_that_is_not_json_is_a_failure),
         TEST(status_shows_members_and_warns),
         TEST(status_without_a_leader_is_unavailable),
