@@ -1,8 +1,7 @@
 /* Whatever stands in the configuration file, it is taken or refused with the place that is wrong.
  */
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "daemon/base/check.h"
@@ -10,24 +9,15 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* The file is memory: a disk would make each try slow. */
+static int file = -1;
 static char path[64];
-
-static void remove_file(void)
-{
-    CHECK(unlink(path) == 0);
-}
 
 static void prepare(void)
 {
-    const char *parent = getenv("TMPDIR");
-    int fd;
-
-    (void)snprintf(path, sizeof path, "%.30s/holdfast-options-XXXXXX",
-                   parent == NULL || strlen(parent) > 30 ? "/tmp" : parent);
-    fd = mkstemp(path);
-    CHECK(fd >= 0);
-    CHECK(close(fd) == 0);
-    CHECK(atexit(remove_file) == 0);
+    file = memfd_create("options", MFD_CLOEXEC);
+    CHECK(file >= 0);
+    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", file);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -38,15 +28,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct options options;
     enum options_action action;
     struct error error = {.text = ""};
-    FILE *file;
 
-    if (path[0] == '\0') {
+    if (file < 0) {
         prepare();
     }
-    file = fopen(path, "we");
-    CHECK(file != NULL);
-    CHECK(fwrite(data, 1, size, file) == size);
-    CHECK(fclose(file) == 0);
+    CHECK(ftruncate(file, 0) == 0);
+    CHECK(pwrite(file, data, size, 0) == (ssize_t)size);
     if (options_parse(3, arguments, &options, &action, &error) == STATUS_OK) {
         CHECK(options.name != NULL && options.heartbeat_ms >= 5);
     } else {

@@ -47,7 +47,8 @@ static void save(const char *name, struct slice content)
     int fd;
 
     (void)snprintf(path, sizeof path, "%s/%s", directory, name);
-    fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    (void)unlink(path); /* May not be there. To truncate it would have some systems flush it. */
+    fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     CHECK(fd >= 0);
     CHECK(content.size == 0 || write(fd, content.data, content.size) == (ssize_t)content.size);
     CHECK(close(fd) == 0);
