@@ -354,10 +354,11 @@ static size_t size_of(const struct raft_message *message)
 }
 
 /* Correct what libraft says wrongly. */
-static void amend(const struct seam *seam, struct raft_message *message)
+static void amend(struct seam *seam, struct raft_message *message)
 {
     struct raft_request_vote_result *vote = &message->request_vote_result;
     struct raft_install_snapshot *install = &message->install_snapshot;
+    struct raft_append_entries_result *result = &message->append_entries_result;
 
     /* A refused candidate must learn a higher term, also from the answer to a pre-vote, or a node
      * with a long log and a low term and one with a short log and a high term refuse each other
@@ -369,6 +370,12 @@ static void amend(const struct seam *seam, struct raft_message *message)
     /* The snapshot that was read may be newer than the one that the term was taken from. */
     if (message->type == RAFT_INSTALL_SNAPSHOT && install->last_index == seam->loaded_index) {
         install->last_term = seam->loaded_term;
+    }
+    /* Where it refuses entries that its log does not reach yet, libraft leaves the end of its log,
+     * from which the leader is to go on, as it was on the stack. By chance the leader would begin
+     * so far back that it offers its state instead. */
+    if (message->type == RAFT_APPEND_ENTRIES_RESULT && result->rejected != 0) {
+        result->last_log_index = raft_last_index(&seam->raft);
     }
 }
 

@@ -354,9 +354,18 @@ static void on_raft_send(void *data, const struct raft_message *message)
     struct sim *sim = cluster->sim;
     struct node *to = node_of(cluster, message->server_id);
     struct raft_delivery *delivery;
+    const struct raft_append_entries_result *result = &message->append_entries_result;
     uint64_t at_ms = sim_now_ms(sim) + sim_between(sim, 0, 4);
     uint64_t *last = &cluster->link_ms[from->number][to->number];
 
+    if (message->type == RAFT_APPEND_ENTRIES_RESULT && result->rejected != 0) {
+        struct seam_view view;
+
+        seam_view(from->seam, &view);
+        SIM_EXPECT(sim, result->last_log_index == view.last_index,
+                   "node %u says that its log ends at %" PRIu64 ", but it ends at %" PRIu64,
+                   from->number, (uint64_t)result->last_log_index, view.last_index);
+    }
     if (sim_between(sim, 1, 100) <= cluster->options.loss_percent) {
         return;
     }
