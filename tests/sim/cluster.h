@@ -1,11 +1,15 @@
 /* A cluster in one process: the real seam and agreement on every node, over a simulated disk and
- * network, with an executor that records what is executed, and clients that check what they get.
+ * network, with the real state machine or an executor that records what is executed, and clients
+ * that check what they get.
  *
- * Checked throughout: all nodes execute the same entries at the same indexes; no command is
- * executed twice, or lost after it was acknowledged, or executed after its client was told that it
- * was not; what was acknowledged before another command was sent comes before it; an index given to
- * a read covers all that was acknowledged, and all that was read, before it began; the time in
- * entries never goes back. */
+ * Checked throughout: all nodes execute the same entries at the same indexes, answer the same and
+ * have the same state; no command is executed twice, or lost after it was acknowledged, or executed
+ * after its client was told that it was not; what was acknowledged before another command was sent
+ * comes before it; a repeated request is answered as the first time; event numbers rise without
+ * gaps; items expire when they must and not before; an index given to a read covers all that was
+ * acknowledged, and all that was read, before it began; revisions, the time in entries and what is
+ * called committed never go back; one node leads a term; a log that lost entries is noticed; queues
+ * and the log stay bounded. */
 #ifndef HOLDFAST_TESTS_SIM_CLUSTER_H
 #define HOLDFAST_TESTS_SIM_CLUSTER_H
 
@@ -18,11 +22,15 @@ struct cluster_options {
     unsigned loss_percent;     /* Of raft's messages. */
     unsigned client_period_ms; /* The longest pause between two requests of a client. */
     uint64_t snapshot_threshold_bytes;
-    bool clock_jumps; /* One node's wall clock is off by hours. */
+    bool clock_jumps;     /* One node's wall clock is off by hours. */
+    bool is_disorderly;   /* Messages overtake each other, and some come twice. */
+    bool has_state;       /* The nodes run the real state machine. */
+    unsigned value_bytes; /* Half of the commands are so large; 0: few are large. */
 };
 
 struct cluster *cluster_open(struct sim *sim, const struct cluster_options *options);
 void cluster_close(struct cluster *cluster);
+unsigned cluster_size(const struct cluster *cluster);
 
 /* Let time pass. */
 void cluster_run(struct cluster *cluster, uint64_t ms);
@@ -39,6 +47,16 @@ void cluster_break_connection(struct cluster *cluster, unsigned a, unsigned b);
 void cluster_slow_disk(struct cluster *cluster, unsigned node, unsigned ms);
 /* The process is stopped and goes on later (SIGSTOP, SIGCONT). */
 void cluster_pause(struct cluster *cluster, unsigned node, unsigned ms);
+/* Each entry takes so long to execute. */
+void cluster_slow_executor(struct cluster *cluster, unsigned node, unsigned ms);
+/* The next write to the log fails; the process ends, and is started again. */
+void cluster_fail_disk(struct cluster *cluster, unsigned node);
+/* The node crashes, and entries are gone that were stored: it must not start any more. False if
+ * there was nothing to lose. */
+bool cluster_lose_log(struct cluster *cluster, unsigned node);
+bool cluster_is_lost(const struct cluster *cluster, unsigned node);
+void cluster_set_loss(struct cluster *cluster, unsigned percent);
+void cluster_jump_clock(struct cluster *cluster, unsigned node, int64_t offset_ms);
 void cluster_leave(struct cluster *cluster, unsigned node);
 /* Clients stop sending; what is under way goes on. */
 void cluster_quiet(struct cluster *cluster, bool quiet);
@@ -71,6 +89,7 @@ struct cluster_counts {
     uint64_t snapshots;
     uint64_t maintained;
     uint64_t crashes;
+    uint64_t compared; /* States of different nodes at an equal index. */
 };
 void cluster_counts(const struct cluster *cluster, struct cluster_counts *counts);
 

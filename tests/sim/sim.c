@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "daemon/base/check.h"
 #include "daemon/base/memory.h"
@@ -27,7 +28,9 @@ struct sim {
     struct sim_event *heap;
     size_t n_events;
     size_t capacity;
-    bool is_traced;
+    FILE *trace;
+    bool with_notes;
+    uint64_t digest;
     bool is_closing;
     bool has_failed;
     char failure[512];
@@ -296,21 +299,37 @@ const char *sim_failure(const struct sim *sim)
     return sim->has_failed ? sim->failure : NULL;
 }
 
-void sim_set_trace(struct sim *sim, bool trace)
+void sim_set_trace(struct sim *sim, FILE *file, bool with_notes)
 {
-    sim->is_traced = trace;
+    sim->trace = file;
+    sim->with_notes = with_notes;
 }
 
-void sim_trace(const struct sim *sim, const char *format, ...)
+void sim_trace(struct sim *sim, const char *format, ...)
 {
     va_list arguments;
 
-    if (!sim->is_traced) {
+    if (sim->trace == NULL) {
         return;
     }
-    (void)fprintf(stderr, "%8" PRIu64 "  ", sim->now_ms);
+    (void)fprintf(sim->trace, "%8" PRIu64 "  ", sim->now_ms);
     va_start(arguments, format);
-    (void)vfprintf(stderr, format, arguments);
+    (void)vfprintf(sim->trace, format, arguments);
     va_end(arguments);
-    (void)fputc('\n', stderr);
+    (void)fputc('\n', sim->trace);
+}
+
+void sim_note(struct sim *sim, const char *what, uint64_t a, uint64_t b)
+{
+    uint64_t parts[] = {sim->digest, sim->now_ms, (uint64_t)what[0], a, b};
+
+    sim->digest = XXH3_64bits(parts, sizeof parts);
+    if (sim->with_notes) {
+        sim_trace(sim, "%s %" PRIu64 " %" PRIu64, what, a, b);
+    }
+}
+
+uint64_t sim_digest(const struct sim *sim)
+{
+    return sim->digest;
 }

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 struct sim;
 struct sim_event;
@@ -58,9 +59,12 @@ bool sim_has_failed(const struct sim *sim);
 /* The story of the failure, or NULL. */
 const char *sim_failure(const struct sim *sim);
 
-/* Lines on standard error, with the time, if the run is traced. */
-void sim_set_trace(struct sim *sim, bool trace);
-void sim_trace(const struct sim *sim, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+/* Lines with the time, of what matters, to @file; NULL: none. */
+void sim_set_trace(struct sim *sim, FILE *file, bool with_notes);
+void sim_trace(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Everything that happens, in a digest of the whole run: two runs of a seed have the same. */
+void sim_note(struct sim *sim, const char *what, uint64_t a, uint64_t b);
+uint64_t sim_digest(const struct sim *sim);
 
 #endif

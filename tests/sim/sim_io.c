@@ -82,7 +82,7 @@ static void add_entry(struct sim_disk *disk, struct sim_entry *entry)
     entry->bytes = BUFFER_EMPTY;
 }
 
-static void cut(struct sim_disk *disk, uint64_t index)
+void sim_disk_cut(struct sim_disk *disk, uint64_t index)
 {
     if (index >= disk->start && index < disk->start + disk->n_entries) {
         size_t kept = (size_t)(index - disk->start);
@@ -140,7 +140,7 @@ static void finish(struct write *write, size_t n)
         }
         break;
     case WRITE_TRUNCATE:
-        cut(disk, write->index);
+        sim_disk_cut(disk, write->index);
         break;
     case WRITE_SNAPSHOT:
         keep_snapshot(disk, write);
@@ -157,13 +157,24 @@ static void on_written(void *data)
     struct raft_io_snapshot_put *put = write->put;
     raft_io_append_cb append_cb = write->append_cb;
     raft_io_snapshot_put_cb put_cb = write->put_cb;
+    int rv = 0;
 
-    finish(write, write->n_entries);
+    sim_note(io->sim, "written", (uint64_t)kind, write->n_entries);
+    if (io->has_failed || (kind == WRITE_APPEND && io->fail_next)) {
+        (void)snprintf(io->io.errmsg, sizeof io->io.errmsg, "the disk fails"); /* Fits. */
+        rv = RAFT_IOERR;
+        if (!io->has_failed) { /* What a failed write leaves behind. */
+            finish(write, write->n_entries / 2);
+        }
+        io->has_failed = true;
+    } else {
+        finish(write, write->n_entries);
+    }
     release_write(write);
     if (kind == WRITE_APPEND) {
-        append_cb(append, 0);
+        append_cb(append, rv);
     } else if (kind == WRITE_SNAPSHOT) {
-        put_cb(put, 0);
+        put_cb(put, rv);
     }
     io->on_turn(io->data);
 }
@@ -198,7 +209,7 @@ static void start_write(struct sim_io *io, struct write *write)
 void sim_io_crash(struct sim_io *io)
 {
     struct link *link;
-    bool reached = true;
+    bool reached = !io->has_failed;
 
     while ((link = queue_first(&io->writes)) != NULL) {
         struct write *write = CONTAINER_OF(link, struct write, link);

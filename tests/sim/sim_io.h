@@ -35,6 +35,8 @@ struct sim_disk {
 
 void sim_disk_init(struct sim_disk *disk);
 void sim_disk_close(struct sim_disk *disk);
+/* Entries from @index on are gone. */
+void sim_disk_cut(struct sim_disk *disk, uint64_t index);
 
 /* One life of a node. */
 struct sim_io {
@@ -43,6 +45,7 @@ struct sim_io {
     struct sim_disk *disk;
     const struct sim_owner *owner; /* The node. */
     unsigned slow_ms;              /* Added to each write. */
+    bool fail_next;                /* The next write of entries fails, and all behind it. */
     unsigned tick_ms;
     raft_io_tick_cb tick;
     raft_io_recv_cb recv;
@@ -52,6 +55,7 @@ struct sim_io {
     /* Something was called back: the node's turn ends. */
     void (*on_turn)(void *data);
     /* Private. */
+    bool has_failed; /* Nothing is written any more. */
     uint64_t busy_until_ms;
     struct queue writes; /* Not finished, in order. */
 };

@@ -1,0 +1,136 @@
+/* What the parts of a simulated cluster share: its nodes (node.c), their network (network.c), the
+ * clients (clients.c), the executors (executor.c) and what is known to be true (checks.c,
+ * model.c). */
+#ifndef HOLDFAST_TESTS_SIM_CLUSTER_PRIVATE_H
+#define HOLDFAST_TESTS_SIM_CLUSTER_PRIVATE_H
+
+#include "raft/agreement.h"
+#include "raft/seam.h"
+#include "tests/sim/cluster.h"
+#include "tests/sim/executor.h"
+#include "tests/sim/model.h"
+#include "tests/sim/sim_io.h"
+
+#define MAX_NODES        7u
+#define SIM_HEARTBEAT_MS 30u
+#define SIM_ELECTION_MS  150u
+#define WALL_EPOCH_MS    1700000000000ull
+
+enum op_fate { OP_OPEN, OP_ACKNOWLEDGED, OP_REFUSED, OP_UNCERTAIN };
+
+/* One try of a client's request. The command carries its number, so that it is known in the log. */
+struct op {
+    struct submission submission; /* Valid while @is_out. */
+    struct cluster *cluster;
+    struct request *request;
+    uint64_t number;
+    unsigned node;
+    bool is_out;
+    enum op_fate fate;
+    uint64_t position; /* Where it was executed; 0: it was not. */
+    uint64_t index;
+    uint64_t after_position; /* What was acknowledged before it was sent. */
+    uint64_t sent_ms;
+    uint64_t result_hash; /* Of what its execution gave. */
+};
+
+/* What is known to be at an index: the same on all nodes. 0: not seen. */
+struct slot {
+    uint64_t entry_hash; /* 1: none of the state's business. */
+    uint64_t results_hash;
+    uint64_t state_hash[2];
+};
+
+struct connection {
+    bool is_up;
+    uint64_t epoch;
+    uint64_t arrival_ms; /* Of the last frame: they do not overtake. */
+};
+
+struct node {
+    struct cluster *cluster;
+    unsigned number;
+    uint64_t id;
+    bool is_alive;
+    bool is_lost; /* Its disk lost what it must not: it never starts again. */
+    bool in_turn;
+    struct sim_owner owner;
+    struct sim_disk disk;
+    struct sim_io *io;
+    struct seam *seam;
+    struct agreement *agreement;
+    struct executor executor;
+    struct queue reads; /* struct read_op that wait until their index is visible. */
+    uint64_t free_disk_bytes;
+    int64_t wall_offset_ms;
+    unsigned n_out;
+    uint64_t commit_index; /* The highest seen in this life. */
+    uint64_t resubmitted;
+    uint64_t snapshots;
+};
+
+struct cluster {
+    struct sim *sim;
+    struct cluster_options options;
+    struct node nodes[MAX_NODES];
+    /* The network. */
+    bool cut[MAX_NODES][MAX_NODES];
+    uint64_t link_ms[MAX_NODES][MAX_NODES];
+    struct connection connections[MAX_NODES][MAX_NODES]; /* [lower][higher] */
+    unsigned loss_percent;
+    /* Clients. */
+    bool is_quiet;
+    bool is_due;
+    struct op **ops;
+    size_t n_ops;
+    struct request **requests;
+    size_t n_requests;
+    uint64_t acknowledged_position; /* The highest of what was acknowledged ... */
+    uint64_t acknowledged_index;    /* ... and its index, or what was read. */
+    /* What is known. */
+    unsigned last_flags;
+    uint64_t last_time_ms;
+    uint64_t highest_index; /* Executed by anyone. */
+    uint64_t next_position;
+    struct slot *slots; /* By index. */
+    size_t n_slots;
+    struct model model;
+    uint64_t last_leader_term;
+    struct cluster_counts counts;
+};
+
+/* node.c */
+struct node *node_of(struct cluster *cluster, uint64_t id);
+/* The end of a turn of the node's loop. */
+void node_turn(struct node *node);
+void node_boot(struct node *node, bool is_first);
+void node_die(struct node *node);
+
+/* network.c */
+void network_raft_send(void *node, const struct raft_message *message);
+bool network_frame_send(void *node, uint64_t peer, const struct frame *frame);
+void network_start(struct cluster *cluster);
+void network_drop_cut(struct cluster *cluster);
+
+/* clients.c */
+void clients_start(struct node *node);
+void clients_answer(void *node, struct submission *submission);
+void clients_answer_read(void *node, struct read_ticket *ticket);
+/* More became visible on @node, or (@is_dying) never will. */
+void clients_look(struct node *node, bool is_dying);
+void clients_close(struct cluster *cluster);
+
+/* checks.c */
+struct slot *checks_slot(struct cluster *cluster, uint64_t index);
+/* The entry at @index is executed or skipped. True the first time in the cluster. */
+bool checks_entry(struct node *node, uint64_t index, uint64_t hash);
+void checks_time(struct node *node, uint64_t index, uint64_t time_ms);
+/* A command is executed for the first time in the cluster. */
+void checks_command(struct cluster *cluster, uint64_t index, struct slice command,
+                    struct slice result);
+void checks_results(struct node *node, uint64_t index, uint64_t hash);
+void checks_state(struct node *node, uint64_t index, const uint64_t hash[2]);
+void checks_view(struct node *node, const struct seam_view *view);
+void checks_close(struct cluster *cluster);
+
+#endif

@@ -1,0 +1,401 @@
+#include "tests/sim/executor.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "daemon/base/check.h"
+#include "daemon/base/memory.h"
+#include "storage/entry.h"
+#include "storage/machine.h"
+#include "storage/view.h"
+#include "tests/sim/cluster_private.h"
+
+#define MAP_BYTES (1ull << 30) /* Of address space. */
+
+/* --- The life --- */
+
+static const char *parent_directory(void)
+{
+    const char *parent = getenv("TMPDIR");
+
+    if (parent != NULL && strlen(parent) < 48) {
+        return parent;
+    }
+    return access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+}
+
+void executor_init(struct node *node)
+{
+    struct executor *executor = &node->executor;
+
+    *executor = (struct executor){.slow_ms = 0};
+    queue_init(&executor->works);
+    if (node->cluster->options.has_state) {
+        (void)snprintf(executor->directory, sizeof executor->directory, "%s/holdfast-sim-XXXXXX",
+                       parent_directory()); /* Fits. */
+        CHECK(mkdtemp(executor->directory) != NULL);
+    }
+}
+
+void executor_remove(struct node *node)
+{
+    static const char *const names[] = {"data.mdb", "lock.mdb", "store.lock"};
+    struct executor *executor = &node->executor;
+    char path[160];
+
+    if (executor->directory[0] == '\0') {
+        return;
+    }
+    for (unsigned i = 0; i < sizeof names / sizeof *names; i++) {
+        (void)snprintf(path, sizeof path, "%s/%s", executor->directory, names[i]); /* Fits. */
+        (void)unlink(path); /* It may never have started. */
+    }
+    CHECK(rmdir(executor->directory) == 0);
+}
+
+/* Report the hash of what is committed. */
+static void look_at_state(struct node *node)
+{
+    struct executor *executor = &node->executor;
+    struct view view = {.txn = NULL};
+    uint64_t hash[2];
+
+    CHECK(view_begin(executor->store, &view, NULL) == STATUS_OK);
+    txn_state_hash(view.txn, hash);
+    checks_state(node, view.state->applied_index, hash);
+    view_end(&view);
+    view_close(&view);
+}
+
+static void open_state(struct node *node)
+{
+    struct executor *executor = &node->executor;
+    struct store_options options = {.directory = executor->directory, .map_size_bytes = MAP_BYTES};
+    struct machine_position position;
+
+    CHECK(store_open(&options, &executor->store, NULL) == STATUS_OK);
+    CHECK(machine_position(executor->store, &position, NULL) == STATUS_OK);
+    CHECK(machine_open(executor->store, &executor->machine, NULL) == STATUS_OK);
+    executor->durable = (struct executor_state){
+        .applied = position.applied_index, .stored = position.stored, .time_ms = position.time_ms};
+    if (position.applied_index > 0) {
+        look_at_state(node);
+    }
+}
+
+void executor_open(struct node *node)
+{
+    struct executor *executor = &node->executor;
+
+    executor->is_busy = false;
+    if (executor->directory[0] != '\0') {
+        open_state(node);
+    }
+    executor->now = executor->durable;
+}
+
+/* Clients of what was not executed do not know. */
+static void drop_works(struct node *node)
+{
+    struct link *link;
+
+    while ((link = queue_pop(&node->executor.works)) != NULL) {
+        struct applied *work = CONTAINER_OF(link, struct applied, link);
+
+        work->index = 0; /* Nothing is durable through it. */
+        agreement_executed(node->agreement, work, sim_now_ms(node->cluster->sim));
+    }
+    node->executor.queued_bytes = 0;
+}
+
+void executor_close(struct node *node)
+{
+    struct executor *executor = &node->executor;
+
+    drop_works(node);
+    if (executor->directory[0] != '\0') {
+        machine_close(executor->machine);
+        store_close(executor->store);
+        executor->machine = NULL;
+        executor->store = NULL;
+    }
+}
+
+/* --- Executing --- */
+
+void executor_commit(struct node *node)
+{
+    struct executor *executor = &node->executor;
+    struct error error = {.text = ""};
+
+    if (executor->durable.applied == executor->now.applied &&
+        executor->durable.stored == executor->now.stored) {
+        return;
+    }
+    if (executor->machine != NULL) {
+        enum status status = machine_commit(executor->machine, &error);
+
+        SIM_EXPECT(node->cluster->sim, status == STATUS_OK, "node %u does not commit: %s",
+                   node->number, error.text);
+        if (status != STATUS_OK) {
+            return;
+        }
+        look_at_state(node);
+    }
+    executor->durable = executor->now;
+    clients_look(node, false);
+}
+
+/* The walk over the commands of an entry, next to their execution. */
+struct walk {
+    struct node *node;
+    struct applied *work;
+    struct entry entry;
+    struct slice bundles;
+    struct bundle bundle;
+    struct slice commands;
+    bool is_first;
+    uint64_t results_hash;
+};
+
+static void on_result(void *data, uint32_t bundle, uint32_t command, struct slice result)
+{
+    struct walk *walk = data;
+    struct committed_bundles *own = walk->work->data;
+    struct pending_bundle *mine = own->own[bundle];
+    struct slice bytes;
+
+    if (command == 0) {
+        CHECK(entry_next_bundle(&walk->bundles, &walk->bundle));
+        walk->commands = walk->bundle.commands;
+    }
+    CHECK(bundle_next_command(&walk->commands, &bytes));
+    if (walk->is_first) {
+        checks_command(walk->node->cluster, walk->work->index, bytes, result);
+    }
+    walk->results_hash = XXH3_64bits_withSeed(result.data, result.size, walk->results_hash);
+    if (mine != NULL && mine->n_submissions > 0) {
+        struct submission *submission = mine->submissions[command];
+
+        mine->submissions[command] = NULL;
+        buffer_append_slice(&submission->result, result);
+        submission->status = STATUS_OK;
+        submission->message.deliver(&submission->message);
+    }
+}
+
+static void record(struct walk *walk)
+{
+    struct slice bundles = walk->entry.bundles;
+    struct bundle bundle;
+    struct slice bytes;
+
+    for (uint32_t i = 0; entry_next_bundle(&bundles, &bundle); i++) {
+        for (uint32_t j = 0; bundle_next_command(&bundle.commands, &bytes); j++) {
+            on_result(walk, i, j, slice_of(NULL, 0));
+        }
+    }
+}
+
+static void execute_entry(struct node *node, struct applied *work)
+{
+    struct slice bytes = buffer_slice(&work->entry);
+    struct walk walk = {.node = node, .work = work, .results_hash = 1};
+    struct error error = {.text = ""};
+    struct sim *sim = node->cluster->sim;
+
+    CHECK(entry_decode(bytes, &walk.entry, NULL) == STATUS_OK);
+    walk.bundles = walk.entry.bundles;
+    walk.is_first = checks_entry(node, work->index, XXH3_64bits(bytes.data, bytes.size) | 2);
+    SIM_EXPECT(sim, walk.entry.term == work->term, "term %" PRIu64 " in an entry of %" PRIu64,
+               walk.entry.term, work->term);
+    if (walk.is_first) {
+        checks_time(node, work->index, walk.entry.time_ms);
+        node->cluster->last_flags = walk.entry.flags;
+    }
+    if (node->executor.machine == NULL) {
+        record(&walk);
+    } else {
+        enum status status = machine_execute(node->executor.machine, work->index, work->term, bytes,
+                                             on_result, &walk, &error);
+
+        SIM_EXPECT(sim, status == STATUS_OK, "node %u does not execute: %s", node->number,
+                   error.text);
+    }
+    checks_results(node, work->index, walk.results_hash);
+    node->executor.now.time_ms = walk.entry.time_ms;
+}
+
+/* libraft hands an entry out again after a start: it must be the one that was executed. */
+static void execute_again(struct node *node, struct applied *work)
+{
+    struct slice bytes = buffer_slice(&work->entry);
+    struct error error = {.text = ""};
+
+    if (work->kind != APPLIED_ENTRY) {
+        return;
+    }
+    (void)checks_entry(node, work->index, XXH3_64bits(bytes.data, bytes.size) | 2);
+    if (node->executor.machine != NULL) {
+        SIM_EXPECT(node->cluster->sim,
+                   machine_execute(node->executor.machine, work->index, work->term, bytes,
+                                   on_result, NULL, &error) == STATUS_OK,
+                   "node %u: %s", node->number, error.text);
+    }
+}
+
+static void skip(struct node *node, const struct applied *work)
+{
+    struct executor *executor = &node->executor;
+
+    for (uint64_t index = executor->now.applied + 1; index <= work->index; index++) {
+        (void)checks_entry(node, index, 1);
+    }
+    if (executor->machine != NULL) {
+        CHECK(machine_skip_to(executor->machine, work->index, work->term, NULL) == STATUS_OK);
+    }
+}
+
+static void make_durable(struct node *node)
+{
+    executor_commit(node);
+    if (node->executor.store != NULL) {
+        CHECK(store_sync(node->executor.store, NULL) == STATUS_OK);
+    }
+}
+
+static void execute(struct node *node, struct applied *work)
+{
+    struct executor *executor = &node->executor;
+    struct cluster *cluster = node->cluster;
+
+    if (work->kind == APPLIED_DURABLE) {
+        SIM_EXPECT(cluster->sim, executor->now.applied >= work->index,
+                   "node %u is to be durable through %" PRIu64 ", but has executed %" PRIu64,
+                   node->number, work->index, executor->now.applied);
+        make_durable(node);
+        return;
+    }
+    if (work->stored > executor->now.stored) {
+        executor->now.stored = work->stored;
+        if (executor->machine != NULL) {
+            machine_set_stored(executor->machine, work->stored);
+        }
+    }
+    if (work->index <= executor->now.applied) {
+        execute_again(node, work);
+        return;
+    }
+    if (work->kind == APPLIED_SKIP) {
+        skip(node, work);
+    } else {
+        SIM_EXPECT(cluster->sim, work->index == executor->now.applied + 1,
+                   "node %u executes %" PRIu64 " after %" PRIu64, node->number, work->index,
+                   executor->now.applied);
+        if (sim_has_failed(cluster->sim)) {
+            return;
+        }
+        execute_entry(node, work);
+    }
+    executor->now.applied = work->index;
+    if (work->index > cluster->highest_index) {
+        cluster->highest_index = work->index;
+    }
+    /* Now and then alone, and at some indexes all, so that their states can be compared. */
+    if (sim_once_in(cluster->sim, 4) || work->index % 8 == 0) {
+        executor_commit(node);
+    }
+}
+
+static void schedule(struct node *node);
+
+static void on_execute(void *data)
+{
+    struct node *node = *(struct node **)data;
+    struct applied *work = CONTAINER_OF(queue_pop(&node->executor.works), struct applied, link);
+
+    node->executor.queued_bytes -= work->entry.size;
+    sim_note(node->cluster->sim, "execute", node->number, work->index);
+    node->executor.is_busy = true; /* What comes now is scheduled below. */
+    execute(node, work);
+    agreement_executed(node->agreement, work, sim_now_ms(node->cluster->sim));
+    clients_look(node, false);
+    node->executor.is_busy = false;
+    if (!queue_is_empty(&node->executor.works)) {
+        schedule(node);
+    }
+    node_turn(node);
+}
+
+/* One thing after the other, at the pace of now. */
+static void schedule(struct node *node)
+{
+    struct sim *sim = node->cluster->sim;
+    struct node **event = memory_new(sizeof(struct node *));
+
+    *event = node;
+    sim_at(sim, sim_now_ms(sim) + sim_between(sim, 0, 2) / 2 + node->executor.slow_ms, &node->owner,
+           on_execute, event);
+}
+
+/* --- What agreement asks --- */
+
+void executor_push(void *data, struct applied *work)
+{
+    struct node *node = data;
+    struct executor *executor = &node->executor;
+    bool is_idle = queue_is_empty(&executor->works);
+
+    executor->queued_bytes += work->entry.size;
+    queue_push(&executor->works, &work->link);
+    SIM_EXPECT(node->cluster->sim, executor->queued_bytes <= EXECUTOR_BOUND_BYTES,
+               "%zu bytes wait for the executor of node %u", executor->queued_bytes, node->number);
+    if (is_idle && !executor->is_busy) {
+        schedule(node);
+    }
+}
+
+size_t executor_queued_bytes(void *data)
+{
+    return ((struct node *)data)->executor.queued_bytes;
+}
+
+uint64_t executor_next_due_ms(void *data)
+{
+    struct node *node = data;
+    uint64_t due_ms;
+
+    if (node->cluster->is_due) {
+        return 0;
+    }
+    if (node->executor.machine == NULL) {
+        return UINT64_MAX;
+    }
+    CHECK(machine_next_due(node->executor.machine, &due_ms, NULL) == STATUS_OK);
+    return due_ms;
+}
+
+uint64_t executor_read_item(struct node *node, const char *key)
+{
+    struct view view = {.txn = NULL};
+    struct namespace_row ns;
+    struct item_row row;
+    uint64_t revision = 0;
+
+    if (node->executor.store == NULL) {
+        return UINT64_MAX;
+    }
+    CHECK(view_begin(node->executor.store, &view, NULL) == STATUS_OK);
+    if (view_namespace(&view, slice_of_string("default"), &ns) == STATUS_OK &&
+        view_item(&view, ns.id, slice_of_string(key), &row) == STATUS_OK) {
+        revision = row.revision;
+    }
+    view_end(&view);
+    view_close(&view);
+    return revision;
+}

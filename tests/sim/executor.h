@@ -1,0 +1,56 @@
+/* What stands for the apply thread of a simulated node: it takes committed entries in order, some
+ * time later, and commits now and then. A crash goes back to what was committed.
+ *
+ * It runs the real state machine on a store in a directory of its own, or, much faster, records
+ * only what is executed. Either way the checks hear of every command. */
+#ifndef HOLDFAST_TESTS_SIM_EXECUTOR_H
+#define HOLDFAST_TESTS_SIM_EXECUTOR_H
+
+#include "daemon/base/limits.h"
+#include "daemon/base/queue.h"
+#include "storage/applier.h"
+
+/* More may never wait: a follower's own bound, and what a start finds in the log. */
+#define EXECUTOR_BOUND_BYTES (4 * (uint64_t)LIMIT_APPLY_BYTES)
+
+struct node;
+
+/* What a start finds. */
+struct executor_state {
+    uint64_t applied;
+    uint64_t stored;
+    uint64_t time_ms;
+};
+
+struct executor {
+    /* For reading. */
+    struct executor_state now;
+    struct executor_state durable;
+    unsigned slow_ms; /* Added to each piece of work. */
+    size_t queued_bytes;
+    /* Private. */
+    char directory[96]; /* Empty: it records only. */
+    struct store *store;
+    struct machine *machine;
+    bool is_busy;
+    struct queue works;
+};
+
+/* Before the first start. */
+void executor_init(struct node *node);
+/* A life begins with what was committed. */
+void executor_open(struct node *node);
+/* The callbacks of agreement; @data is the node. */
+void executor_push(void *data, struct applied *work);
+size_t executor_queued_bytes(void *data);
+uint64_t executor_next_due_ms(void *data);
+/* Somebody wants to read: commit, if there is anything. */
+void executor_commit(struct node *node);
+/* The revision of an item in what is committed; 0: there is none. */
+uint64_t executor_read_item(struct node *node, const char *key);
+/* The life ends; what was not committed is lost, and work that waits is given back undone. */
+void executor_close(struct node *node);
+/* After the last life. */
+void executor_remove(struct node *node);
+
+#endif

@@ -1,0 +1,178 @@
+#include "tests/sim/run.h"
+
+#include <string.h>
+
+#define FAULTS_MS   44000u
+#define PROGRESS_MS 5000u
+#define SETTLE_MS   2000u
+/* A node that waits for state restarts after 5 s without a leader, and may be needed as a voter. */
+#define HEALED_LEADER_MS 9000u
+#define MANY_BYTES       (64u << 20)
+
+static void draw_options(struct sim *sim, struct cluster_options *options)
+{
+    *options = (struct cluster_options){.n_nodes = sim_between(sim, 3, 5)};
+    options->loss_percent = sim_once_in(sim, 2) ? 0 : sim_between(sim, 0, 5);
+    options->client_period_ms = sim_between(sim, 10, 100);
+    options->snapshot_threshold_bytes = sim_once_in(sim, 3) ? 256u << 10 : MANY_BYTES;
+    options->clock_jumps = sim_once_in(sim, 3);
+    options->is_disorderly = sim_once_in(sim, 4);
+    options->has_state = sim_once_in(sim, 2);
+    if (options->has_state) {
+        options->client_period_ms += 50; /* It costs more. */
+    }
+}
+
+/* Everything is well again, but for one node that may stay dead: the one that is, if there is. */
+static void heal(struct sim *sim, struct cluster *cluster)
+{
+    unsigned n_nodes = cluster_size(cluster);
+    int dead = sim_once_in(sim, 3) ? (int)sim_between(sim, 0, n_nodes - 1) : -1;
+
+    for (unsigned i = 0; i < n_nodes; i++) {
+        dead = cluster_is_lost(cluster, i) ? (int)i : dead;
+    }
+    cluster_heal(cluster);
+    cluster_set_loss(cluster, 0);
+    for (unsigned i = 0; i < n_nodes; i++) {
+        if ((int)i == dead) {
+            cluster_crash(cluster, i);
+            continue;
+        }
+        cluster_restart(cluster, i);
+        cluster_slow_disk(cluster, i, 0);
+        cluster_slow_executor(cluster, i, 0);
+        cluster_set_free_disk(cluster, i, UINT64_MAX / 2);
+        cluster_pause(cluster, i, 0);
+    }
+}
+
+/* Enough nodes live and have their state: nobody is given a state that it lacks. */
+static bool has_quorum(const struct cluster *cluster)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < cluster_size(cluster); i++) {
+        n += cluster_is_alive(cluster, i) && !cluster_needs_state(cluster, i) ? 1 : 0;
+    }
+    return n > cluster_size(cluster) / 2;
+}
+
+static void wait_for_leader(struct sim *sim, struct cluster *cluster)
+{
+    uint64_t limit_ms = sim_now_ms(sim) + HEALED_LEADER_MS;
+
+    while (cluster_leader(cluster) < 0 && sim_now_ms(sim) < limit_ms && !sim_has_failed(sim)) {
+        cluster_run(cluster, 10);
+    }
+    SIM_EXPECT(sim, cluster_leader(cluster) >= 0, "%s", "nobody leads after all is healed");
+}
+
+static void run_on(struct sim *sim, struct cluster *cluster, uint64_t until_ms, uint64_t ms)
+{
+    uint64_t now_ms = sim_now_ms(sim);
+
+    if (until_ms != 0 && now_ms + ms > until_ms) {
+        ms = until_ms > now_ms ? until_ms - now_ms : 0;
+    }
+    if (ms > 0) {
+        cluster_run(cluster, ms);
+    }
+}
+
+static void run_cluster(struct run *run, struct sim *sim, struct cluster *cluster)
+{
+    struct cluster_counts before;
+    struct cluster_counts after;
+
+    run_on(sim, cluster, run->until_ms, FAULTS_MS);
+    if (sim_has_failed(sim) || (run->until_ms != 0 && sim_now_ms(sim) >= run->until_ms)) {
+        return;
+    }
+    heal(sim, cluster);
+    wait_for_leader(sim, cluster);
+    run_on(sim, cluster, 0, PROGRESS_MS);
+    cluster_counts(cluster, &before);
+    run_on(sim, cluster, 0, PROGRESS_MS);
+    cluster_counts(cluster, &after);
+    if (has_quorum(cluster)) {
+        SIM_EXPECT(sim, after.acknowledged > before.acknowledged, "%s", "nothing goes on");
+        SIM_EXPECT(sim, after.reads > before.reads, "%s", "no read goes on");
+    }
+    cluster_quiet(cluster, true);
+    run_on(sim, cluster, 0, SETTLE_MS);
+    if (has_quorum(cluster)) {
+        cluster_check_converged(cluster);
+    }
+}
+
+static void note_failure(struct run *run, struct sim *sim, struct cluster *cluster)
+{
+    run->failed_ms = 0;
+    if (sim_has_failed(sim)) {
+        sim_trace(sim, "%s", sim_failure(sim));
+        cluster_describe(cluster);
+        run->failed_ms = sim_now_ms(sim);
+        (void)snprintf(run->failure, sizeof run->failure, "%s",
+                       sim_failure(sim)); /* Longer text is cut. */
+    }
+}
+
+bool run_seed(struct run *run)
+{
+    struct sim *sim = sim_open(run->seed);
+    struct cluster_options options;
+    struct cluster *cluster;
+    struct faults faults;
+
+    sim_set_trace(sim, run->trace, run->with_notes);
+    draw_options(sim, &options);
+    faults_draw(&faults, run->seed, options.n_nodes, FAULTS_MS);
+    for (unsigned i = 0; i < faults.n; i++) {
+        faults.fault[i].is_off = run->without[i];
+    }
+    sim_trace(sim, "seed %llu: %u nodes, %s, %u %% loss, %s, snapshots after %llu bytes",
+              (unsigned long long)run->seed, options.n_nodes,
+              options.has_state ? "real state" : "a record", options.loss_percent,
+              options.is_disorderly ? "disorder" : "order",
+              (unsigned long long)options.snapshot_threshold_bytes);
+    cluster = cluster_open(sim, &options);
+    faults_schedule(&faults, sim, cluster);
+    run_cluster(run, sim, cluster);
+    cluster_counts(cluster, &run->counts);
+    note_failure(run, sim, cluster);
+    run->n_faults = faults.n;
+    run->digest = sim_digest(sim);
+    cluster_close(cluster);
+    sim_close(sim);
+    return run->failed_ms == 0;
+}
+
+/* --- Counts: a struct of nothing but numbers --- */
+
+void run_add_counts(struct cluster_counts *sum, const struct cluster_counts *counts)
+{
+    uint64_t total[sizeof *sum / sizeof(uint64_t)];
+    uint64_t more[sizeof *sum / sizeof(uint64_t)];
+
+    memcpy(total, sum, sizeof total);
+    memcpy(more, counts, sizeof more);
+    for (size_t i = 0; i < sizeof total / sizeof *total; i++) {
+        total[i] += more[i];
+    }
+    memcpy(sum, total, sizeof total);
+}
+
+void run_print_counts(const struct cluster_counts *counts)
+{
+    (void)printf(
+        "%llu commands acknowledged, %llu refused, %llu uncertain, %llu reads, %llu failed; "
+        "%llu leaders, %llu crashes, %llu bundles sent anew, %llu snapshots, %llu maintenance "
+        "steps, %llu states compared\n",
+        (unsigned long long)counts->acknowledged, (unsigned long long)counts->refused,
+        (unsigned long long)counts->uncertain, (unsigned long long)counts->reads,
+        (unsigned long long)counts->failed_reads, (unsigned long long)counts->elections,
+        (unsigned long long)counts->crashes, (unsigned long long)counts->resubmitted,
+        (unsigned long long)counts->snapshots, (unsigned long long)counts->maintained,
+        (unsigned long long)counts->compared);
+}
