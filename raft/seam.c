@@ -377,6 +377,7 @@ static void observe(struct seam *seam)
     if (raft->state == RAFT_LEADER && raft->current_term != seam->leader_term) {
         seam->leader_term = raft->current_term;
         seam->barrier_index = raft_last_index(raft);
+        seam->announced_index = 0;
         for (unsigned i = 0; i < LIMIT_MEMBERS; i++) {
             seam->peers[i].announced = 0;
         }
@@ -485,9 +486,14 @@ enum status seam_propose(struct seam *seam, struct slice entry, uint64_t *index)
     return STATUS_OK;
 }
 
-/* Does anyone who gets the log not know yet what is committed? */
+/* Does anyone who gets the log not know yet what is committed? It is told once: who could not be
+ * sent anything then (waiting for a snapshot, say) must not make this node send at every turn, as
+ * each answer of the others is a turn. */
 static bool must_announce(const struct seam *seam)
 {
+    if (seam->raft.commit_index <= seam->announced_index) {
+        return false;
+    }
     for (unsigned i = 0; i < seam->raft.configuration.n; i++) {
         const struct raft_server *server = &seam->raft.configuration.servers[i];
 
@@ -513,6 +519,7 @@ void seam_announce_commit(struct seam *seam)
         return;
     }
     /* With a heartbeat of 0, a tick sends to everyone, whenever the last message was. */
+    seam->announced_index = seam->raft.commit_index;
     raft_set_heartbeat_timeout(&seam->raft, 0);
     seam->tick(seam->io);
     raft_set_heartbeat_timeout(&seam->raft, heartbeat_ms);

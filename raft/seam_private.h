@@ -66,6 +66,7 @@ struct seam {
     uint64_t commit_index;
     uint64_t leader_term; /* The term that this node was last seen to lead. */
     uint64_t barrier_index;
+    uint64_t announced_index; /* The commit index that all were told in this term. */
     uint64_t heard_ms;
     uint64_t heard_commit_index;
     size_t backlog;

@@ -125,8 +125,13 @@ void cluster_slow_disk(struct cluster *cluster, unsigned number, unsigned ms)
 
 void cluster_pause(struct cluster *cluster, unsigned number, unsigned ms)
 {
+    struct sim_owner *owner = &cluster->nodes[number].owner;
+    uint64_t until_ms = sim_now_ms(cluster->sim) + ms;
+
     sim_trace(cluster->sim, "node %u stands still for %u ms", number, ms);
-    cluster->nodes[number].owner.paused_ms = sim_now_ms(cluster->sim) + ms;
+    if (until_ms > owner->paused_ms) { /* Not shorter: what arrived for then must stay first. */
+        owner->paused_ms = until_ms;
+    }
 }
 
 void cluster_slow_executor(struct cluster *cluster, unsigned number, unsigned ms)
@@ -238,6 +243,11 @@ uint64_t cluster_applied(const struct cluster *cluster, unsigned number)
     return cluster->nodes[number].executor.now.applied;
 }
 
+uint64_t cluster_highest(const struct cluster *cluster)
+{
+    return cluster->highest_index;
+}
+
 bool cluster_needs_state(const struct cluster *cluster, unsigned number)
 {
     struct seam_view view;
@@ -275,7 +285,7 @@ void cluster_counts(const struct cluster *cluster, struct cluster_counts *counts
     }
 }
 
-void cluster_describe(const struct cluster *cluster)
+void cluster_describe(struct cluster *cluster)
 {
     for (unsigned i = 0; i < cluster->options.n_nodes; i++) {
         struct seam_view view;
@@ -295,5 +305,15 @@ void cluster_describe(const struct cluster *cluster)
                   view.leader_id, view.last_index, view.stored_index, view.commit_index,
                   view.oldest_append_ms, view.needs_state, cluster->nodes[i].disk.term,
                   cluster->nodes[i].disk.n_entries, cluster->nodes[i].disk.start);
+    }
+    for (size_t i = 0; i < cluster->n_ops; i++) {
+        const struct op *op = cluster->ops[i];
+
+        if (op->is_out) {
+            sim_trace(cluster->sim,
+                      "command %zu of request %" PRIu64 ", sent to node %u at %" PRIu64
+                      " ms, is not answered; executed at %" PRIu64,
+                      i, op->request->number, op->node, op->sent_ms, op->index);
+        }
     }
 }

@@ -70,13 +70,14 @@ void cluster_set_due(struct cluster *cluster);
 int cluster_leader(const struct cluster *cluster); /* -1: none. */
 uint64_t cluster_term(const struct cluster *cluster, unsigned node);
 uint64_t cluster_applied(const struct cluster *cluster, unsigned node);
+uint64_t cluster_highest(const struct cluster *cluster); /* Executed by any node. */
 bool cluster_needs_state(const struct cluster *cluster, unsigned node);
 bool cluster_storage_full(const struct cluster *cluster, unsigned node);
 /* The flags of the last entry executed (storage/entry.h). */
 unsigned cluster_last_flags(const struct cluster *cluster);
 
 /* The state of each node, into the trace. */
-void cluster_describe(const struct cluster *cluster);
+void cluster_describe(struct cluster *cluster);
 
 struct cluster_counts {
     uint64_t acknowledged;
@@ -94,7 +95,7 @@ struct cluster_counts {
 void cluster_counts(const struct cluster *cluster, struct cluster_counts *counts);
 
 /* Everything acknowledged was executed on every living node that does not wait for state, and they
- * are all at the same index. To be asked when the cluster is quiet and healed. */
-void cluster_check_converged(struct cluster *cluster);
+ * have all executed entry @index. To be asked when the cluster is quiet and healed. */
+void cluster_check_converged(struct cluster *cluster, uint64_t index);
 
 #endif

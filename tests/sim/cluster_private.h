@@ -78,6 +78,7 @@ struct cluster {
     uint64_t link_ms[MAX_NODES][MAX_NODES];
     struct connection connections[MAX_NODES][MAX_NODES]; /* [lower][higher] */
     unsigned loss_percent;
+    unsigned n_flying; /* Messages of raft that are under way. */
     /* Clients. */
     bool is_quiet;
     bool is_due;

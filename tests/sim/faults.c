@@ -91,6 +91,7 @@ void faults_draw(struct faults *faults, uint64_t seed, unsigned n_nodes, uint64_
         fault->kind = draw_kind(&random);
         fault->at_ms = at_ms;
         fault->until_ms = at_ms + between(&random, 0, 3) * 1000 + between(&random, 10, 1000);
+        fault->until_ms = fault->until_ms < run_ms ? fault->until_ms : run_ms;
         fault->node = between(&random, 0, n_nodes - 1);
         fault->other = fault->kind == FAULT_SPLIT
                            ? between(&random, 1, (1u << n_nodes) - 2)

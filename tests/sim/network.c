@@ -9,6 +9,7 @@
 #include "tests/sim/cluster_private.h"
 
 #define RECONNECT_MS 50u
+#define MAX_FLYING   50000u /* Messages of raft that are under way; a storm has no end. */
 
 struct raft_delivery {
     struct node *from;
@@ -38,10 +39,11 @@ static void on_raft_delivery(void *data)
     if (put_off(delivery->to, on_raft_delivery, delivery, sizeof *delivery)) {
         return;
     }
-
+    cluster->n_flying--;
     if (!sim_is_closing(cluster->sim) && delivery->to->is_alive &&
         !cluster->cut[delivery->from->number][delivery->to->number]) {
-        sim_note(cluster->sim, "raft", delivery->from->number, delivery->to->number);
+        sim_message_note(delivery->message, cluster->sim, delivery->from->number,
+                         delivery->to->number);
         sim_message_deliver(delivery->message, delivery->to->io, delivery->from->id);
         node_turn(delivery->to);
     }
@@ -69,6 +71,9 @@ static void deliver_at(struct node *from, struct node *to, uint64_t at_ms,
     struct raft_delivery *delivery = memory_new(sizeof *delivery);
 
     *delivery = (struct raft_delivery){from, to, sim_message_copy(message)};
+    from->cluster->n_flying++;
+    SIM_EXPECT(from->cluster->sim, from->cluster->n_flying < MAX_FLYING,
+               "%u messages are under way", from->cluster->n_flying);
     sim_at(from->cluster->sim, at_ms, NULL, on_raft_delivery, delivery);
 }
 

@@ -43,7 +43,6 @@ static void heal(struct sim *sim, struct cluster *cluster)
         cluster_slow_disk(cluster, i, 0);
         cluster_slow_executor(cluster, i, 0);
         cluster_set_free_disk(cluster, i, UINT64_MAX / 2);
-        cluster_pause(cluster, i, 0);
     }
 }
 
@@ -84,6 +83,7 @@ static void run_cluster(struct run *run, struct sim *sim, struct cluster *cluste
 {
     struct cluster_counts before;
     struct cluster_counts after;
+    uint64_t settled;
 
     run_on(sim, cluster, run->until_ms, FAULTS_MS);
     if (sim_has_failed(sim) || (run->until_ms != 0 && sim_now_ms(sim) >= run->until_ms)) {
@@ -101,8 +101,10 @@ static void run_cluster(struct run *run, struct sim *sim, struct cluster *cluste
     }
     cluster_quiet(cluster, true);
     run_on(sim, cluster, 0, SETTLE_MS);
+    settled = cluster_highest(cluster); /* Things go on falling due. */
+    run_on(sim, cluster, 0, SETTLE_MS / 2);
     if (has_quorum(cluster)) {
-        cluster_check_converged(cluster);
+        cluster_check_converged(cluster, settled);
     }
 }
 

@@ -561,6 +561,40 @@ void sim_message_deliver(struct sim_message *copy, struct sim_io *to, uint64_t f
     to->recv(&to->io, &message);
 }
 
+void sim_message_note(const struct sim_message *copy, struct sim *sim, unsigned from, unsigned to)
+{
+    const struct raft_message *message = &copy->message;
+
+    sim_note(sim, "message", from, to);
+    switch (message->type) {
+    case RAFT_APPEND_ENTRIES:
+        sim_note(sim, "  entries behind, number", message->append_entries.prev_log_index,
+                 message->append_entries.n_entries);
+        sim_note(sim, "  term, committed", message->append_entries.term,
+                 message->append_entries.leader_commit);
+        break;
+    case RAFT_APPEND_ENTRIES_RESULT:
+        sim_note(sim, "  result: rejected, last", message->append_entries_result.rejected,
+                 message->append_entries_result.last_log_index);
+        break;
+    case RAFT_REQUEST_VOTE:
+        sim_note(sim, "  asks for vote: term, last", message->request_vote.term,
+                 message->request_vote.last_log_index);
+        break;
+    case RAFT_REQUEST_VOTE_RESULT:
+        sim_note(sim, "  vote: term, granted", message->request_vote_result.term,
+                 message->request_vote_result.vote_granted);
+        break;
+    case RAFT_INSTALL_SNAPSHOT:
+        sim_note(sim, "  snapshot: term, last", message->install_snapshot.term,
+                 message->install_snapshot.last_index);
+        break;
+    default:
+        sim_note(sim, "  type", (uint64_t)message->type, 0);
+        break;
+    }
+}
+
 void sim_message_release(struct sim_message *copy)
 {
     for (size_t i = 0; i < copy->n_entries; i++) {

@@ -70,6 +70,9 @@ void sim_io_crash(struct sim_io *io);
 struct sim_message;
 struct sim_message *sim_message_copy(const struct raft_message *message);
 void sim_message_deliver(struct sim_message *message, struct sim_io *to, uint64_t from);
+/* What it says, into the trace. */
+void sim_message_note(const struct sim_message *message, struct sim *sim, unsigned from,
+                      unsigned to);
 void sim_message_release(struct sim_message *message);
 
 #endif
