@@ -5,6 +5,7 @@
 
 #include "daemon/base/check.h"
 #include "daemon/base/memory.h"
+#include "daemon/base/mutation.h"
 #include "raft/agreement_private.h"
 #include "storage/command.h"
 #include "storage/entry.h"
@@ -32,7 +33,9 @@ static void execute(struct agreement *agreement, struct applied *work)
 
     seam_view(agreement->seam, &view);
     /* What is stored beyond the committed index may still be cut off. */
-    work->stored = view.stored_index < work->index ? view.stored_index : work->index;
+    work->stored = view.stored_index < work->index || MUTATION(rule4_stored_beyond_commit)
+                       ? view.stored_index
+                       : work->index;
     agreement->options.execute(agreement->options.data, work);
 }
 
@@ -122,7 +125,8 @@ void agreement_executed(struct agreement *agreement, struct applied *work, uint6
 
         for (uint32_t j = 0; own != NULL && j < own->n_submissions; j++) {
             if (own->submissions[j] != NULL) { /* The executor gave no result for it. */
-                own->submissions[j]->status = STATUS_UNCERTAIN;
+                own->submissions[j]->status =
+                    MUTATION(unexecuted_called_refused) ? STATUS_CLOSED : STATUS_UNCERTAIN;
                 agreement->options.answer(agreement->options.data, own->submissions[j]);
             }
         }
@@ -216,8 +220,9 @@ static bool may_send_more(const struct agreement *agreement)
  * first; it drops what it has. */
 static bool must_send(struct agreement *agreement, const struct pending_bundle *bundle)
 {
-    return bundle->term == 0 || (bundle->term == agreement->view.term &&
-                                 bundle->connection != leader_connection(agreement));
+    return bundle->term == 0 ||
+           (bundle->term == agreement->view.term && !MUTATION(not_sent_again) &&
+            bundle->connection != leader_connection(agreement));
 }
 
 static void send_bundles(struct agreement *agreement)
@@ -226,7 +231,7 @@ static void send_bundles(struct agreement *agreement)
     struct pending_bundle *bundle;
 
     if (!can_reach_leader(agreement) || agreement->now_ms < agreement->hold_ms ||
-        batch_is_unsettled(batch, agreement->view.term)) {
+        (batch_is_unsettled(batch, agreement->view.term) && !MUTATION(unsettled_overtaken))) {
         return;
     }
     for (bundle = batch_find(batch, 0); bundle != NULL; bundle = batch_after(batch, bundle)) {
@@ -256,7 +261,7 @@ static void on_refused(struct agreement *agreement, const struct frame_forward_r
     /* One that leads the term knows what it took in it. One that does not (any more) only speaks
      * of this copy; another may be in its log. */
     is_certain = refused->refusal == REFUSAL_BUSY || refused->refusal == REFUSAL_INVALID;
-    if (is_certain || !bundle->was_repeated) {
+    if (is_certain || !bundle->was_repeated || MUTATION(one_copy_refused_is_all)) {
         dissolve_refused(agreement, bundle, refused->refusal);
     }
 }
@@ -274,7 +279,7 @@ static void on_forward(struct agreement *agreement, uint64_t peer,
     refused->term = forward->term;
     if (agreement->view.state != SEAM_LEADER) {
         refused->refusal = REFUSAL_NOT_LEADER;
-    } else if (forward->term != agreement->view.term) {
+    } else if (forward->term != agreement->view.term && !MUTATION(bundle_of_other_term_taken)) {
         refused->refusal = REFUSAL_TERM;
     } else if (proposer_accept(&agreement->proposer, peer, forward->bundle, &refused->refusal)) {
         return;

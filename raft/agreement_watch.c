@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "daemon/base/mutation.h"
 #include "raft/agreement_private.h"
 
 #define STATUS_PERIOD_MS   100u
@@ -257,7 +258,7 @@ static void watch_writes(struct agreement *agreement)
                   " seconds: the disk does not answer",
                   age_ms / 1000);
         agreement_exit(agreement, NODE_EXIT_RESTART, &error);
-    } else if (age_ms >= SLOW_DISK_MS) {
+    } else if (age_ms >= SLOW_DISK_MS && !MUTATION(slow_disk_leads_on)) {
         agreement_hand_over(agreement);
     }
 }

@@ -4,6 +4,7 @@
 
 #include "daemon/base/check.h"
 #include "daemon/base/memory.h"
+#include "daemon/base/mutation.h"
 #include "storage/entry.h"
 
 /* A command and its length in front. */
@@ -177,7 +178,7 @@ bool batch_is_unsettled(const struct batch *batch, uint64_t term)
 {
     const struct pending_bundle *bundle = bundle_of(queue_first(&batch->bundles));
 
-    return bundle != NULL && bundle->term != 0 && bundle->term < term;
+    return bundle != NULL && bundle->term != 0 && bundle->term < term && !MUTATION(never_settled);
 }
 
 void batch_settle(struct batch *batch, uint64_t term)
@@ -192,7 +193,7 @@ void batch_settle(struct batch *batch, uint64_t term)
      * is dissolved as well, or it would be overtaken. */
     for (link = batch->bundles.head.prev; link != &batch->bundles.head; link = before) {
         before = link->prev;
-        if (bundle_of(link)->term < term) {
+        if (bundle_of(link)->term < term || MUTATION(settled_too_early)) {
             batch_dissolve(batch, bundle_of(link));
         }
     }
@@ -219,7 +220,8 @@ void batch_close(struct batch *batch)
         remove_bundle(batch, bundle);
         for (uint32_t i = 0; i < bundle->n_submissions; i++) {
             answer(batch, bundle->submissions[i],
-                   bundle->term == 0 ? STATUS_CLOSED : STATUS_UNCERTAIN);
+                   bundle->term == 0 || MUTATION(uncertain_called_refused) ? STATUS_CLOSED
+                                                                           : STATUS_UNCERTAIN);
         }
         batch_release(bundle);
     }

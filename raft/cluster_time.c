@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "daemon/base/check.h"
+#include "daemon/base/mutation.h"
 
 void cluster_time_init(struct cluster_time *time, uint64_t stamp_ms, uint64_t now_ms)
 {
@@ -20,7 +21,7 @@ void cluster_time_executed(struct cluster_time *time, uint64_t stamp_ms, bool is
     }
     /* A stamp that is behind what was reached here was made before: it moves nothing. */
     if (!time->is_running || stamp_ms > cluster_time_now(time, now_ms)) {
-        if (stamp_ms > time->stamp_ms) {
+        if (stamp_ms > time->stamp_ms || MUTATION(time_goes_back)) {
             time->stamp_ms = stamp_ms;
         }
         time->at_ms = now_ms;
@@ -46,7 +47,8 @@ void cluster_time_hear_walls(struct cluster_time *time, uint64_t *walls_ms, size
     (void)cluster_time_now(time, now_ms); /* What passed until now went by the old offset. */
     qsort(walls_ms, n, sizeof *walls_ms, compare_walls);
     /* Of two, the earlier: a clock that is too fast would expire things early. */
-    time->offset_ms = (int64_t)(walls_ms[(n - 1) / 2] - now_ms);
+    time->offset_ms =
+        (int64_t)(walls_ms[MUTATION(fastest_clock_followed) ? n - 1 : (n - 1) / 2] - now_ms);
     time->has_offset = true;
 }
 

@@ -4,6 +4,7 @@
 
 #include "daemon/base/check.h"
 #include "daemon/base/memory.h"
+#include "daemon/base/mutation.h"
 #include "storage/command.h"
 #include "storage/entry.h"
 
@@ -33,7 +34,7 @@ void proposer_lead(struct proposer *proposer, uint64_t term)
     if (proposer->term == term) {
         return;
     }
-    while (!queue_is_empty(&proposer->waiting)) {
+    while (!queue_is_empty(&proposer->waiting) && !MUTATION(bundles_kept_over_terms)) {
         drop_first(proposer);
     }
     proposer->term = term;
@@ -117,7 +118,7 @@ bool proposer_accept(struct proposer *proposer, uint64_t peer, struct slice byte
         return false;
     }
     origin = origin_of(proposer, bundle.origin, bundle.boot);
-    if (bundle.sequence <= origin->last_sequence) {
+    if (bundle.sequence <= origin->last_sequence && !MUTATION(bundle_taken_twice)) {
         *refusal = REFUSAL_BUSY;
         return !was_refused(origin, bundle.sequence);
     }

@@ -4,6 +4,7 @@
 
 #include "daemon/base/check.h"
 #include "daemon/base/memory.h"
+#include "daemon/base/mutation.h"
 
 /* Pause after a question that could not be sent or was refused. */
 #define RETRY_MS 5u
@@ -169,11 +170,11 @@ static void on_term(struct read_index *reads, uint64_t peer, const struct frame_
     if (round == NULL || round->leader != 0) {
         return; /* Given up, or complete. */
     }
-    if (read->term > round->term) {
+    if (read->term > round->term && !MUTATION(rule16_other_terms_counted)) {
         discard_round(reads, round); /* Somebody else may lead. */
         return;
     }
-    if (read->term < round->term) {
+    if (read->term < round->term && !MUTATION(rule16_other_terms_counted)) {
         return; /* It has not heard of this term yet, and counts for nothing. */
     }
     for (unsigned i = 0; i < round->n_voters; i++) {
@@ -249,7 +250,7 @@ static void begin_leader_round(struct read_index *reads, uint64_t now_ms)
     round->n_voters = reads->view.n_voters;
     queue_append(&round->asks, &reads->asks);
     probe(reads, round);
-    if (round->n_agreed > round->n_voters / 2) {
+    if (round->n_agreed > round->n_voters / 2 || MUTATION(rule16_majority_not_asked)) {
         complete_round(reads, round, round->index); /* The only voter. */
     }
 }
@@ -300,7 +301,8 @@ void read_index_flush(struct read_index *reads, const struct read_index_view *vi
         return;
     }
     if (view->is_leader) {
-        if (view->is_ready && (!queue_is_empty(&reads->tickets) || !queue_is_empty(&reads->asks))) {
+        if ((view->is_ready || MUTATION(rule16_barrier_not_awaited)) &&
+            (!queue_is_empty(&reads->tickets) || !queue_is_empty(&reads->asks))) {
             begin_leader_round(reads, now_ms);
         }
         return;
@@ -319,7 +321,8 @@ void read_index_tick(struct read_index *reads, uint64_t now_ms)
     while (round != NULL) {
         struct round *next = round_of(queue_next(&reads->rounds, &round->link));
 
-        if (now_ms - round->started_ms >= reads->options.timeout_ms) {
+        if (now_ms - round->started_ms >= reads->options.timeout_ms &&
+            !MUTATION(read_round_never_given_up)) {
             discard_round(reads, round);
         }
         round = next;

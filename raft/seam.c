@@ -9,6 +9,7 @@
 
 #include "daemon/base/check.h"
 #include "daemon/base/memory.h"
+#include "daemon/base/mutation.h"
 #include "daemon/base/wire.h"
 #include "raft/node.h"
 #include "raft/seam_private.h"
@@ -92,7 +93,8 @@ uint64_t seam_term_of(const struct seam *seam, uint64_t index)
 
 void seam_set_threshold(struct seam *seam)
 {
-    bool is_due = seam->unsnapshotted_bytes >= seam->options.snapshot_threshold_bytes;
+    bool is_due = seam->unsnapshotted_bytes >= seam->options.snapshot_threshold_bytes &&
+                  !MUTATION(rule7_log_never_cut);
 
     raft_set_snapshot_threshold(&seam->raft, is_due ? SNAPSHOT_AT_ONCE : SNAPSHOT_NEVER);
 }
@@ -159,7 +161,7 @@ static enum status decode_pointer(const struct seam *seam, struct slice bytes, u
 static int on_fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buffer, void **result)
 {
     struct seam *seam = fsm->data;
-    uint64_t index = seam->raft.last_applied + 1;
+    uint64_t index = seam->raft.last_applied + (MUTATION(rule3_index_of_commit) ? 2 : 1);
 
     *result = NULL;
     if (seam->failed) {
@@ -371,7 +373,7 @@ static void observe(struct seam *seam)
 {
     struct raft *raft = &seam->raft;
 
-    if (raft->commit_index > seam->commit_index) {
+    if (raft->commit_index > seam->commit_index || MUTATION(rule9_commit_goes_back)) {
         seam->commit_index = raft->commit_index;
     }
     if (raft->state == RAFT_LEADER && raft->current_term != seam->leader_term) {
@@ -491,7 +493,7 @@ enum status seam_propose(struct seam *seam, struct slice entry, uint64_t *index)
  * each answer of the others is a turn. */
 static bool must_announce(const struct seam *seam)
 {
-    if (seam->raft.commit_index <= seam->announced_index) {
+    if (seam->raft.commit_index <= seam->announced_index && !MUTATION(announced_without_end)) {
         return false;
     }
     for (unsigned i = 0; i < seam->raft.configuration.n; i++) {
@@ -619,7 +621,7 @@ void seam_turn(struct seam *seam, uint64_t now_ms)
     seam_fire_unsent(seam);
     finish_requests(seam);
     observe(seam);
-    if (seam->raft.last_applied > seam->delivered) {
+    if (seam->raft.last_applied > seam->delivered && !MUTATION(rule3_barriers_not_told)) {
         seam->delivered = seam->raft.last_applied;
         seam->options.on_skip(seam->options.data, seam->delivered,
                               seam_term_of(seam, seam->delivered));

@@ -18,6 +18,7 @@
 
 #include "daemon/base/check.h"
 #include "daemon/base/log.h"
+#include "daemon/base/mutation.h"
 
 /* What an entry costs beside its payload, in memory and on disk. */
 #define ENTRY_OVERHEAD_BYTES 64u
@@ -117,7 +118,7 @@ static int on_load(struct raft_io *io, raft_term *term, raft_id *voted_for,
     if (end < snapshot_index) {
         end = snapshot_index;
     }
-    if (end < seam->options.state_stored) {
+    if (end < seam->options.state_stored && !MUTATION(rule4_lost_log_accepted)) {
         error_set(seam->start_error, STATUS_MISMATCH,
                   "the log ends at index %llu, but this node had stored entries up to %llu, which "
                   "may be lost for good: remove the data directory and join again as a new member",
@@ -177,7 +178,7 @@ static void on_appended(struct raft_io_append *real, int rv)
     seam->n_appends++;
     seam->append_nanoseconds += uv_hrtime() - append->started_ns;
     raft_free(append);
-    if (rv != 0) {
+    if (rv != 0 && !MUTATION(rule5_failed_write_goes_on)) {
         seam_fail(seam, STATUS_IO, "could not write to the log: %s", seam->io->errmsg);
     }
     cb(request, rv);
@@ -278,6 +279,9 @@ static int on_snapshot_put(struct raft_io *io, unsigned trailing,
     put->trailing = trailing;
     put->bytes = seam->unsnapshotted_bytes;
     seam->put = put;
+    if (MUTATION(rule6_pointer_before_state)) {
+        seam_start_put(seam);
+    }
     seam->options.on_need_durable(seam->options.data, snapshot->index);
     return 0;
 }
@@ -364,7 +368,7 @@ static void amend(struct seam *seam, struct raft_message *message)
      * with a long log and a low term and one with a short log and a high term refuse each other
      * forever. */
     if (message->type == RAFT_REQUEST_VOTE_RESULT && vote->pre_vote && !vote->vote_granted &&
-        vote->term < seam->raft.current_term) {
+        vote->term < seam->raft.current_term && !MUTATION(rule8_term_hidden_from_candidate)) {
         vote->term = seam->raft.current_term;
     }
     /* The snapshot that was read may be newer than the one that the term was taken from. */
@@ -375,7 +379,7 @@ static void amend(struct seam *seam, struct raft_message *message)
      * from which the leader is to go on, as it was on the stack. By chance the leader would begin
      * so far back that it offers its state instead. */
     if (message->type == RAFT_APPEND_ENTRIES_RESULT && result->rejected != 0) {
-        result->last_log_index = raft_last_index(&seam->raft);
+        result->last_log_index = MUTATION(rule8_wrong_hint) ? 0 : raft_last_index(&seam->raft);
     }
 }
 
@@ -495,7 +499,7 @@ static void trim(const struct seam *seam, struct raft_append_entries *append)
     /* Beyond the last entry, libraft would take the last entry's index as committed, even if that
      * is less than what it knew before. */
     last = append->prev_log_index + append->n_entries;
-    if (append->leader_commit > last) {
+    if (append->leader_commit > last && !MUTATION(rule8_commit_beyond_entries)) {
         append->leader_commit = last;
     }
 }
@@ -526,8 +530,9 @@ static bool may_receive(const struct seam *seam, const struct raft_message *mess
     switch (message->type) {
     case RAFT_INSTALL_SNAPSHOT:
         /* libraft crashes on one that comes while it takes a snapshot, and leaks a second. */
-        return !seam->needs_state && !seam->raft.legacy.snapshot_taking &&
-               !seam->raft.snapshot.installing;
+        return MUTATION(rule8_install_while_taking) ||
+               (!seam->needs_state && !seam->raft.legacy.snapshot_taking &&
+                !seam->raft.snapshot.installing);
     case RAFT_APPEND_ENTRIES:
     case RAFT_REQUEST_VOTE:
         return true;

@@ -1,6 +1,7 @@
 #include "storage/change.h"
 
 #include "daemon/base/limits.h"
+#include "daemon/base/mutation.h"
 #include "daemon/base/wire.h"
 #include "storage/keys.h"
 
@@ -20,7 +21,7 @@ void execution_note_change(struct execution *execution, enum change_resource res
     wire_put_bytes(changes, agent_id);
     wire_put_bytes(changes, user_id);
     execution->n_changes++;
-    execution->took_revision = true;
+    execution->took_revision = !MUTATION(revision_not_taken);
 }
 
 static enum status decode_set(struct slice key, struct slice payload, struct change_set *set)

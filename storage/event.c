@@ -4,6 +4,7 @@
 
 #include "daemon/base/check.h"
 #include "daemon/base/limits.h"
+#include "daemon/base/mutation.h"
 #include "daemon/base/wire.h"
 #include "storage/event_log.h"
 #include "storage/expiry.h"
@@ -127,7 +128,7 @@ static enum status find_replay(struct execution *execution, uint64_t object_id,
         struct event_id known;
         enum status status = get_event_id(execution->txn, object_id, event->id, &known);
 
-        if (status == STATUS_NOT_FOUND) {
+        if (status == STATUS_NOT_FOUND || MUTATION(event_ids_forgotten)) {
             continue;
         }
         if (status != STATUS_OK) {

@@ -1,5 +1,6 @@
 #include "storage/event_log.h"
 
+#include "daemon/base/mutation.h"
 #include "daemon/base/wire.h"
 #include "storage/expiry.h"
 #include "storage/keys.h"
@@ -185,7 +186,8 @@ void log_advance(struct session_row *row, struct event_row *event)
 {
     uint64_t bytes = log_bytes_of(event);
 
-    event->seq = row->next_seq++;
+    event->seq = MUTATION(numbers_used_again) ? row->last_seq + 1 : row->next_seq;
+    row->next_seq = event->seq + 1;
     event->prev_seq = row->last_seq;
     event->log_count = ++row->log_count;
     event->log_bytes = row->log_bytes += bytes;

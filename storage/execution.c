@@ -1,6 +1,7 @@
 #include "storage/execution.h"
 
 #include "daemon/base/check.h"
+#include "daemon/base/mutation.h"
 #include "storage/keys.h"
 
 /* What a missing part of a namespace's records means. */
@@ -135,7 +136,8 @@ static bool has_tag(const struct condition *condition, uint64_t revision)
 /* Does the document match what the condition names? */
 static bool matches(const struct condition *condition, uint64_t revision)
 {
-    return revision != 0 && (condition->kind == CONDITION_ANY || has_tag(condition, revision));
+    return revision != 0 && (condition->kind == CONDITION_ANY || has_tag(condition, revision) ||
+                             MUTATION(condition_ignored));
 }
 
 bool condition_holds(const struct operation *operation, uint64_t revision)

@@ -2,6 +2,7 @@
 #include "storage/idempotency.h"
 
 #include "daemon/base/limits.h"
+#include "daemon/base/mutation.h"
 #include "daemon/base/wire.h"
 #include "storage/expiry.h"
 #include "storage/keys.h"
@@ -44,7 +45,8 @@ enum status idempotency_find(struct txn *txn, uint64_t namespace_id, struct slic
     struct idempotency_record found;
     enum status status = read_record(txn, &place, &found);
 
-    if (status == STATUS_OK && expiry_has_passed(found.expires_at_ms, now_ms)) {
+    if (status == STATUS_OK &&
+        (expiry_has_passed(found.expires_at_ms, now_ms) || MUTATION(keys_forgotten))) {
         return STATUS_NOT_FOUND;
     }
     if (status == STATUS_OK) {

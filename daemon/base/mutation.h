@@ -11,7 +11,44 @@
 #include <stdio.h>
 
 #define MUTATION_LIST(X)                                                                           \
-    X(none)
+    X(none)                                                                                        \
+    X(announced_without_end)                                                                       \
+    X(bundle_of_other_term_taken)                                                                  \
+    X(bundle_taken_twice)                                                                          \
+    X(bundles_kept_over_terms)                                                                     \
+    X(condition_ignored)                                                                           \
+    X(event_ids_forgotten)                                                                         \
+    X(expires_early)                                                                               \
+    X(fastest_clock_followed)                                                                      \
+    X(keys_forgotten)                                                                              \
+    X(never_settled)                                                                               \
+    X(not_sent_again)                                                                              \
+    X(numbers_used_again)                                                                          \
+    X(one_copy_refused_is_all)                                                                     \
+    X(read_round_never_given_up)                                                                   \
+    X(revision_not_taken)                                                                          \
+    X(rule16_barrier_not_awaited)                                                                  \
+    X(rule16_majority_not_asked)                                                                   \
+    X(rule16_other_terms_counted)                                                                  \
+    X(rule3_barriers_not_told)                                                                     \
+    X(rule3_index_of_commit)                                                                       \
+    X(rule4_lost_log_accepted)                                                                     \
+    X(rule4_stored_beyond_commit)                                                                  \
+    X(rule5_failed_write_goes_on)                                                                  \
+    X(rule6_pointer_before_state)                                                                  \
+    X(rule7_log_never_cut)                                                                         \
+    X(rule8_commit_beyond_entries)                                                                 \
+    X(rule8_install_while_taking)                                                                  \
+    X(rule8_term_hidden_from_candidate)                                                            \
+    X(rule8_wrong_hint)                                                                            \
+    X(rule9_commit_goes_back)                                                                      \
+    X(settled_too_early)                                                                           \
+    X(slow_disk_leads_on)                                                                          \
+    X(state_depends_on_node)                                                                       \
+    X(time_goes_back)                                                                              \
+    X(uncertain_called_refused)                                                                    \
+    X(unexecuted_called_refused)                                                                   \
+    X(unsettled_overtaken)
 
 enum mutation {
 #define MUTATION_ENUM(name) MUTATION_##name,

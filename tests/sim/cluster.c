@@ -111,8 +111,16 @@ void cluster_isolate(struct cluster *cluster, unsigned number)
     network_drop_cut(cluster);
 }
 
+void cluster_mute(struct cluster *cluster, unsigned number, bool mute)
+{
+    cluster->nodes[number].is_mute = mute;
+}
+
 void cluster_heal(struct cluster *cluster)
 {
+    for (unsigned i = 0; i < cluster->options.n_nodes; i++) {
+        cluster->nodes[i].is_mute = false;
+    }
     memset(cluster->cut, 0, sizeof cluster->cut);
 }
 

@@ -42,6 +42,8 @@ bool cluster_is_alive(const struct cluster *cluster, unsigned node);
 /* One direction; control connections need both. */
 void cluster_cut(struct cluster *cluster, unsigned from, unsigned to, bool cut);
 void cluster_isolate(struct cluster *cluster, unsigned node);
+/* Raft's messages from and to it are lost; its control connections stay. */
+void cluster_mute(struct cluster *cluster, unsigned node, bool mute);
 void cluster_heal(struct cluster *cluster);
 void cluster_break_connection(struct cluster *cluster, unsigned a, unsigned b);
 void cluster_slow_disk(struct cluster *cluster, unsigned node, unsigned ms);

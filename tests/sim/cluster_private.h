@@ -53,6 +53,7 @@ struct node {
     uint64_t id;
     bool is_alive;
     bool is_lost; /* Its disk lost what it must not: it never starts again. */
+    bool is_mute; /* Raft's messages from and to it are lost. */
     bool in_turn;
     struct sim_owner owner;
     struct sim_disk disk;

@@ -63,8 +63,9 @@ static unsigned draw_strength(uint64_t *random, enum fault_kind kind)
         return between(random, 5, 200);
     case FAULT_LOSS:
         return between(random, 2, 40);
-    case FAULT_CLOCK:
-        return between(random, 0, 1); /* Back, or forth. */
+    case FAULT_CLOCK:   /* Back, or forth. */
+    case FAULT_ISOLATE: /* Of everything, or of raft's messages only. */
+        return between(random, 0, 1);
     default:
         return 0;
     }
@@ -169,7 +170,11 @@ static void begin(const struct happening *h)
         cluster_cut(h->cluster, fault->node, fault->other, true);
         break;
     case FAULT_ISOLATE:
-        cut_node(h, true);
+        if (fault->strength == 1) {
+            cluster_mute(h->cluster, fault->node, true);
+        } else {
+            cut_node(h, true);
+        }
         break;
     case FAULT_SPLIT:
         cut_split(h, true);
@@ -230,6 +235,7 @@ static void end(const struct happening *h)
         cluster_cut(h->cluster, fault->node, fault->other, false);
         break;
     case FAULT_ISOLATE:
+        cluster_mute(h->cluster, fault->node, false);
         cut_node(h, false);
         break;
     case FAULT_SPLIT:

@@ -40,8 +40,8 @@ static void on_raft_delivery(void *data)
         return;
     }
     cluster->n_flying--;
-    if (!sim_is_closing(cluster->sim) && delivery->to->is_alive &&
-        !cluster->cut[delivery->from->number][delivery->to->number]) {
+    if (!sim_is_closing(cluster->sim) && delivery->to->is_alive && !delivery->from->is_mute &&
+        !delivery->to->is_mute && !cluster->cut[delivery->from->number][delivery->to->number]) {
         sim_message_note(delivery->message, cluster->sim, delivery->from->number,
                          delivery->to->number);
         sim_message_deliver(delivery->message, delivery->to->io, delivery->from->id);
