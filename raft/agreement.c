@@ -231,7 +231,7 @@ static void send_bundles(struct agreement *agreement)
     struct pending_bundle *bundle;
 
     if (!can_reach_leader(agreement) || agreement->now_ms < agreement->hold_ms ||
-        (batch_is_unsettled(batch, agreement->view.term) && !MUTATION(unsettled_overtaken))) {
+        batch_is_unsettled(batch, agreement->view.term)) {
         return;
     }
     for (bundle = batch_find(batch, 0); bundle != NULL; bundle = batch_after(batch, bundle)) {

@@ -499,7 +499,7 @@ static void trim(const struct seam *seam, struct raft_append_entries *append)
     /* Beyond the last entry, libraft would take the last entry's index as committed, even if that
      * is less than what it knew before. */
     last = append->prev_log_index + append->n_entries;
-    if (append->leader_commit > last && !MUTATION(rule8_commit_beyond_entries)) {
+    if (append->leader_commit > last && !MUTATION(rule9_commit_goes_back)) {
         append->leader_commit = last;
     }
 }

@@ -37,7 +37,6 @@
     X(rule5_failed_write_goes_on)                                                                  \
     X(rule6_pointer_before_state)                                                                  \
     X(rule7_log_never_cut)                                                                         \
-    X(rule8_commit_beyond_entries)                                                                 \
     X(rule8_install_while_taking)                                                                  \
     X(rule8_term_hidden_from_candidate)                                                            \
     X(rule8_wrong_hint)                                                                            \
@@ -47,8 +46,7 @@
     X(state_depends_on_node)                                                                       \
     X(time_goes_back)                                                                              \
     X(uncertain_called_refused)                                                                    \
-    X(unexecuted_called_refused)                                                                   \
-    X(unsettled_overtaken)
+    X(unexecuted_called_refused)
 
 enum mutation {
 #define MUTATION_ENUM(name) MUTATION_##name,

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -62,6 +63,7 @@ static void limit_memory(void)
     struct rlimit limit = {.rlim_cur = MEMORY_BYTES, .rlim_max = MEMORY_BYTES};
 
     CHECK(setrlimit(RLIMIT_DATA, &limit) == 0);
+    CHECK(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0); /* The parent may be stopped. */
 }
 
 static void work(struct shared *shared, struct worker *worker)

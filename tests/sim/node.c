@@ -134,6 +134,7 @@ static void init_io(struct node *node)
 {
     node->io = memory_new(sizeof *node->io);
     sim_io_init(node->io, node->cluster->sim, &node->disk, &node->owner);
+    node->io->number = node->number;
     node->io->data = node;
     node->io->on_send = network_raft_send;
     node->io->on_turn = on_turn;

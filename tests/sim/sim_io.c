@@ -150,6 +150,11 @@ static void finish(struct write *write, size_t n)
 
 static void on_written(void *data)
 {
+    static const char *const names[] = {
+        [WRITE_APPEND] = "written: node, entries",
+        [WRITE_TRUNCATE] = "truncated: node, from",
+        [WRITE_SNAPSHOT] = "snapshot: node",
+    };
     struct write *write = ((struct write_event *)data)->write;
     struct sim_io *io = write->io;
     enum write_kind kind = write->kind;
@@ -159,7 +164,8 @@ static void on_written(void *data)
     raft_io_snapshot_put_cb put_cb = write->put_cb;
     int rv = 0;
 
-    sim_note(io->sim, "written", (uint64_t)kind, write->n_entries);
+    sim_note(io->sim, names[kind], io->number,
+             kind == WRITE_APPEND ? write->n_entries : write->index);
     if (io->has_failed || (kind == WRITE_APPEND && io->fail_next)) {
         (void)snprintf(io->io.errmsg, sizeof io->io.errmsg, "the disk fails"); /* Fits. */
         rv = RAFT_IOERR;

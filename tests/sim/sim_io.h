@@ -44,6 +44,7 @@ struct sim_io {
     struct sim *sim;
     struct sim_disk *disk;
     const struct sim_owner *owner; /* The node. */
+    unsigned number;               /* Of the node, for the trace. */
     unsigned slow_ms;              /* Added to each write. */
     bool fail_next;                /* The next write of entries fails, and all behind it. */
     unsigned tick_ms;
