@@ -138,9 +138,13 @@ void executor_commit(struct node *node)
         return;
     }
     if (executor->machine != NULL) {
-        enum status status = machine_commit(executor->machine, &error);
+        bool frozen;
+        enum status status = machine_freeze(executor->machine, &frozen, &error);
 
-        SIM_EXPECT(node->cluster->sim, status == STATUS_OK, "node %u does not commit: %s",
+        if (status == STATUS_OK && frozen) {
+            status = store_flush(executor->store, &error);
+        }
+        SIM_EXPECT(node->cluster->sim, status == STATUS_OK, "node %u does not flush: %s",
                    node->number, error.text);
         if (status != STATUS_OK) {
             return;
@@ -261,14 +265,6 @@ static void skip(struct node *node, const struct applied *work)
     }
 }
 
-static void make_durable(struct node *node)
-{
-    executor_commit(node);
-    if (node->executor.store != NULL) {
-        CHECK(store_sync(node->executor.store, NULL) == STATUS_OK);
-    }
-}
-
 static void execute(struct node *node, struct applied *work)
 {
     struct executor *executor = &node->executor;
@@ -278,7 +274,7 @@ static void execute(struct node *node, struct applied *work)
         SIM_EXPECT(cluster->sim, executor->now.applied >= work->index,
                    "node %u is to be durable through %" PRIu64 ", but has executed %" PRIu64,
                    node->number, work->index, executor->now.applied);
-        make_durable(node);
+        executor_commit(node);
         return;
     }
     if (work->stored > executor->now.stored) {
