@@ -20,6 +20,11 @@ struct agreement_peer {
     bool was_heard;
     uint64_t heard_ms;
     struct frame_status status;
+
+    /* Of the leader of match_term: where its log is known to agree, and since when. */
+    uint64_t match_term;
+    uint64_t match_index;
+    uint64_t match_ms;
 };
 
 struct agreement {
@@ -63,6 +68,7 @@ struct agreement {
     uint64_t free_disk_bytes;
     uint64_t status_ms;   /* When the last status was sent. */
     uint64_t transfer_ms; /* When handing over was last tried. */
+    uint64_t stuck_ms;    /* When leadership was last handed over because a follower was stuck. */
     bool cannot_transfer;
     bool is_short_of_disk;
     bool storage_full;

@@ -13,7 +13,9 @@
 #define TIME_WAIT_MS       500u  /* A new leader waits for the others' clocks. */
 #define SLOW_DISK_MS       1000u
 #define STUCK_DISK_MS      30000u
-#define STATELESS_WAIT_MS  5000u /* A node without state waits for a leader. */
+#define STUCK_MATCH_MS     5000u  /* A follower answers, and its log does not move. */
+#define STUCK_PERIOD_MS    60000u /* Between two times that this costs the leadership. */
+#define STATELESS_WAIT_MS  5000u  /* A node without state waits for a leader. */
 
 struct agreement_peer *agreement_peer(struct agreement *agreement, uint64_t id)
 {
@@ -151,6 +153,7 @@ static void send_status(struct agreement *agreement)
     frame.status.leader_id = view->leader_id;
     frame.status.last_index = view->last_index;
     frame.status.applied_index = agreement->executed_index;
+    frame.status.needs_state = view->needs_state;
     frame.status.storage_full = view->state == SEAM_LEADER && agreement->storage_full;
     if (cluster_time_is_running(&agreement->time)) {
         frame.status.time_ms = cluster_time_now(&agreement->time, agreement->now_ms);
@@ -301,6 +304,47 @@ void agreement_hand_over(struct agreement *agreement)
     }
 }
 
+/* Has this voter been behind what is committed for too long at the same place, though it answers?
+ */
+static bool is_stuck(struct agreement *agreement, struct agreement_peer *peer)
+{
+    const struct seam_view *view = &agreement->view;
+    uint64_t index = seam_match_index(agreement->seam, peer->id);
+
+    if (peer->match_term != view->term || peer->match_index != index ||
+        index >= view->commit_index || peer->role != NODE_ROLE_VOTER || peer->status.needs_state ||
+        !is_fresh(agreement, peer, FRESH_MS)) {
+        peer->match_term = view->term;
+        peer->match_index = index;
+        peer->match_ms = agreement->now_ms;
+        return false;
+    }
+    return agreement->now_ms - peer->match_ms >= STUCK_MATCH_MS;
+}
+
+/* The fault may be this leader's view of the follower, which another leader does not share. If it
+ * is not, changing leaders all the time would only add to it. */
+static void watch_followers(struct agreement *agreement)
+{
+    if (agreement->view.state != SEAM_LEADER) {
+        return;
+    }
+    for (unsigned i = 0; i < agreement->n_peers; i++) {
+        struct agreement_peer *peer = &agreement->peers[i];
+
+        if (!is_stuck(agreement, peer) ||
+            (agreement->stuck_ms != 0 &&
+             agreement->now_ms - agreement->stuck_ms < STUCK_PERIOD_MS)) {
+            continue;
+        }
+        agreement->stuck_ms = agreement->now_ms;
+        log_warn("raft",
+                 "a follower answers, but its log does not move peer=%016" PRIx64 " index=%" PRIu64,
+                 peer->id, peer->match_index);
+        agreement_hand_over(agreement);
+    }
+}
+
 /* Its log on disk is intact and may be needed to elect somebody, but not before it is loaded. */
 static void watch_state(struct agreement *agreement)
 {
@@ -335,6 +379,7 @@ void agreement_tick(struct agreement *agreement, uint64_t now_ms, uint64_t wall_
     hear_walls(agreement);
     watch_space(agreement);
     watch_writes(agreement);
+    watch_followers(agreement);
     watch_state(agreement);
     read_index_tick(&agreement->reads, now_ms);
     if (agreement->is_closing) {

@@ -165,6 +165,7 @@ static void put_status(struct buffer *buffer, const struct frame_status *status)
     wire_put_u64(buffer, status->applied_index);
     put_flag(buffer, status->storage_full);
     wire_put_u64(buffer, status->time_ms);
+    put_flag(buffer, status->needs_state);
 }
 
 static void get_status(struct wire_reader *reader, struct frame_status *status)
@@ -178,6 +179,7 @@ static void get_status(struct wire_reader *reader, struct frame_status *status)
     status->applied_index = wire_get_u64(reader);
     status->storage_full = get_flag(reader);
     status->time_ms = wire_get_u64(reader);
+    status->needs_state = get_flag(reader);
 }
 
 static void put_fields(struct buffer *buffer, const struct frame *frame)

@@ -104,6 +104,7 @@ struct frame_status {
     uint64_t applied_index;
     bool storage_full; /* From the leader: some voter is short of disk. */
     uint64_t time_ms;  /* The cluster's time as the sender knows it; 0: it does not. */
+    bool needs_state;  /* The sender is behind the leader's log, and waits. */
 };
 
 struct frame {

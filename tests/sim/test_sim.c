@@ -164,6 +164,32 @@ static void a_leader_with_a_slow_disk_hands_over(void **state)
     close_cluster(&f);
 }
 
+/* Another leader may reach it. As long as nobody does, leadership stays where it is then. */
+static void a_leader_whose_follower_is_stuck_hands_over_once(void **state)
+{
+    struct fixture f = open_cluster(5, MANY_BYTES);
+    unsigned leader = run_to_leader(&f, 0, 2000);
+    unsigned stuck = (leader + 1) % 5;
+    uint64_t term;
+
+    (void)state;
+    cluster_run(f.cluster, 1000);
+    term = cluster_term(f.cluster, leader);
+    cluster_mute(f.cluster, stuck, true);
+    cluster_run(f.cluster, 4000);
+    assert_int_equal(cluster_leader(f.cluster), leader);
+    assert_int_equal(cluster_term(f.cluster, leader), term);
+
+    leader = run_to_leader(&f, term, 3000);
+    assert_int_not_equal(leader, stuck);
+    term = cluster_term(f.cluster, leader);
+    cluster_run(f.cluster, 4000);
+    cluster_mute(f.cluster, stuck, false);
+    cluster_run(f.cluster, 20000);
+    assert_int_equal(cluster_term(f.cluster, leader), term);
+    close_cluster(&f);
+}
+
 static void a_full_disk_of_one_voter_is_known_to_all_and_ends(void **state)
 {
     struct fixture f = open_cluster(3, MANY_BYTES);
@@ -290,6 +316,7 @@ int main(void)
         cmocka_unit_test(writes_go_on_soon_after_the_leader_died),
         cmocka_unit_test(a_leader_that_leaves_hands_over_at_once),
         cmocka_unit_test(a_leader_with_a_slow_disk_hands_over),
+        cmocka_unit_test(a_leader_whose_follower_is_stuck_hands_over_once),
         cmocka_unit_test(a_full_disk_of_one_voter_is_known_to_all_and_ends),
         cmocka_unit_test(a_node_without_state_waits_and_counts_for_nothing),
         cmocka_unit_test(a_node_without_state_causes_no_storm),
