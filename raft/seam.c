@@ -379,9 +379,9 @@ static void observe(struct seam *seam)
     if (raft->state == RAFT_LEADER && raft->current_term != seam->leader_term) {
         seam->leader_term = raft->current_term;
         seam->barrier_index = raft_last_index(raft);
-        seam->announced_index = 0;
         for (unsigned i = 0; i < LIMIT_MEMBERS; i++) {
             seam->peers[i].announced = 0;
+            seam->peers[i].sent_index = 0;
         }
     }
 }
@@ -488,43 +488,20 @@ enum status seam_propose(struct seam *seam, struct slice entry, uint64_t *index)
     return STATUS_OK;
 }
 
-/* Does anyone who gets the log not know yet what is committed? It is told once: who could not be
- * sent anything then (waiting for a snapshot, say) must not make this node send at every turn, as
- * each answer of the others is a turn. */
-static bool must_announce(const struct seam *seam)
-{
-    if (seam->raft.commit_index <= seam->announced_index && !MUTATION(announced_without_end)) {
-        return false;
-    }
-    for (unsigned i = 0; i < seam->raft.configuration.n; i++) {
-        const struct raft_server *server = &seam->raft.configuration.servers[i];
-
-        if (server->id == seam->raft.id || server->role == RAFT_SPARE) {
-            continue;
-        }
-        for (unsigned j = 0; j < LIMIT_MEMBERS; j++) {
-            if (seam->peers[j].id == server->id &&
-                seam->peers[j].announced < seam->raft.commit_index) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
 void seam_announce_commit(struct seam *seam)
 {
-    unsigned heartbeat_ms = seam->raft.heartbeat_timeout;
+    const struct raft_configuration *configuration = &seam->raft.configuration;
 
-    if (seam->failed || seam->tick == NULL || seam->raft.state != RAFT_LEADER ||
-        !must_announce(seam)) {
+    if (seam->failed || seam->raft.state != RAFT_LEADER || seam->raft.commit_index == 0) {
         return;
     }
-    /* With a heartbeat of 0, a tick sends to everyone, whenever the last message was. */
-    seam->announced_index = seam->raft.commit_index;
-    raft_set_heartbeat_timeout(&seam->raft, 0);
-    seam->tick(seam->io);
-    raft_set_heartbeat_timeout(&seam->raft, heartbeat_ms);
+    for (unsigned i = 0; i < configuration->n; i++) {
+        const struct raft_server *server = &configuration->servers[i];
+
+        if (server->id != seam->raft.id && server->role != RAFT_SPARE) {
+            seam_announce_to(seam, server);
+        }
+    }
 }
 
 void seam_set_backlog(struct seam *seam, size_t bytes)

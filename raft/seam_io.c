@@ -405,6 +405,16 @@ static void on_sent(struct raft_io_send *real, int rv)
     cb(request, rv);
 }
 
+static void note_append(struct seam *seam, struct seam_peer *peer,
+                        const struct raft_append_entries *append)
+{
+    seam->append_version = append->version;
+    peer->announced = append->leader_commit;
+    if (append->prev_log_index + append->n_entries > peer->sent_index) {
+        peer->sent_index = append->prev_log_index + append->n_entries;
+    }
+}
+
 static int on_send(struct raft_io *io, struct raft_io_send *request,
                    const struct raft_message *message, raft_io_send_cb cb)
 {
@@ -429,7 +439,7 @@ static int on_send(struct raft_io *io, struct raft_io_send *request,
         send->peer = peer;
         send->bytes = bytes;
         if (message->type == RAFT_APPEND_ENTRIES) {
-            peer->announced = message->append_entries.leader_commit;
+            note_append(seam, peer, &message->append_entries);
         }
     }
     if (seam->original.send(io, &send->real, &amended, on_sent) == 0) {
@@ -438,6 +448,38 @@ static int on_send(struct raft_io *io, struct raft_io_send *request,
 unsent:
     queue_push(&seam->unsent, &send->link);
     return 0;
+}
+
+static void on_announced(struct raft_io_send *request, int status)
+{
+    (void)status; /* If it is lost, the next message or heartbeat says the same. */
+    raft_free(request);
+}
+
+/* An empty AppendEntries behind what is committed: on the same stream, so the entries come before
+ * it. libraft's own way would be a tick with a heartbeat of 0, which also takes every follower for
+ * lost that has not answered since the tick before, and sends it all again. */
+void seam_announce_to(struct seam *seam, const struct raft_server *server)
+{
+    struct seam_peer *peer = peer_of(seam, server->id);
+    struct raft_message message = {
+        .type = RAFT_APPEND_ENTRIES,
+        .server_id = server->id,
+        .server_address = server->address,
+        .append_entries = {.version = seam->append_version,
+                           .term = seam->raft.current_term,
+                           .prev_log_index = seam->raft.commit_index,
+                           .prev_log_term = seam_term_of(seam, seam->raft.commit_index),
+                           .leader_commit = seam->raft.commit_index},
+    };
+
+    if (peer == NULL || peer->sent_index < seam->raft.commit_index ||
+        message.append_entries.prev_log_term == 0 ||
+        (peer->announced >= seam->raft.commit_index && !MUTATION(announced_without_end))) {
+        return;
+    }
+    /* on_send() never fails. */
+    (void)on_send(seam->io, seam_new(sizeof(struct raft_io_send)), &message, on_announced);
 }
 
 void seam_fire_unsent(struct seam *seam)

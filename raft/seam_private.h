@@ -16,8 +16,9 @@ _Static_assert(RAFT_VERSION_NUMBER >= 2200 && RAFT_VERSION_NUMBER < 2300,
 
 /* What is known of the messages to one other member. */
 struct seam_peer {
-    uint64_t id;        /* 0: unused. */
-    uint64_t announced; /* The last commit index that it was sent in this term. */
+    uint64_t id;         /* 0: unused. */
+    uint64_t announced;  /* The last commit index that it was sent in this term ... */
+    uint64_t sent_index; /* ... and the last entry. */
     size_t queued_bytes;
 };
 
@@ -66,7 +67,7 @@ struct seam {
     uint64_t commit_index;
     uint64_t leader_term; /* The term that this node was last seen to lead. */
     uint64_t barrier_index;
-    uint64_t announced_index; /* The commit index that all were told in this term. */
+    unsigned char append_version; /* Of libraft's AppendEntries. */
     uint64_t heard_ms;
     uint64_t heard_commit_index;
     size_t backlog;
@@ -90,6 +91,9 @@ void seam_set_threshold(struct seam *seam);
 /* The node must stop; said once. */
 void seam_fail(struct seam *seam, enum status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* Tell @server what is committed, if it was sent that and does not know yet. */
+void seam_announce_to(struct seam *seam, const struct raft_server *server);
 
 /* Call back what was not sent. */
 void seam_fire_unsent(struct seam *seam);
