@@ -567,6 +567,17 @@ static void hear(struct seam *seam, const struct raft_message *message)
     }
 }
 
+/* A refusal of what this follower is known to have stored was overtaken by better news, as can be
+ * when a connection is replaced. libraft would go back behind what it knows, and stay there: the
+ * follower's answers bring nothing new, so it is never sent another entry. */
+static bool is_stale(struct seam *seam, const struct raft_message *message)
+{
+    uint64_t rejected = message->append_entries_result.rejected;
+
+    return message->type == RAFT_APPEND_ENTRIES_RESULT && rejected != 0 &&
+           seam_match_index(seam, message->server_id) >= rejected;
+}
+
 static bool may_receive(const struct seam *seam, const struct raft_message *message)
 {
     switch (message->type) {
@@ -587,7 +598,7 @@ static void on_recv(struct raft_io *io, struct raft_message *message)
 {
     struct seam *seam = seam_of(io);
 
-    if (seam->failed || !may_receive(seam, message)) {
+    if (seam->failed || !may_receive(seam, message) || is_stale(seam, message)) {
         release_message(message);
         return;
     }
