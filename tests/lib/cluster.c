@@ -13,7 +13,7 @@
 #include "tests/lib/ports.h"
 
 #define ASK_TIMEOUT_MS 2000
-#define MAX_ARGUMENTS  24
+#define MAX_ARGUMENTS  36
 
 static bool make_directory(struct cluster *cluster)
 {
@@ -37,9 +37,25 @@ static bool open_node(struct cluster *cluster, unsigned i)
     (void)snprintf(node->log_path, sizeof node->log_path, "%.140s.log", node->data_directory);
     (void)snprintf(node->hold_path, sizeof node->hold_path, "%.140s.hold", node->data_directory);
     (void)snprintf(node->fail_path, sizeof node->fail_path, "%.140s.fail", node->data_directory);
+    (void)snprintf(node->clock_path, sizeof node->clock_path, "%.140s.clock", node->data_directory);
     node->initial_cluster = cluster->initial_cluster;
+    node->address = "127.0.0.1";
     return node->api_port != 0 && node->peer_port != 0 && n < CLUSTER_MAX_PATH &&
            mkdir(node->data_directory, 0700) == 0;
+}
+
+void cluster_name_members(struct cluster *cluster)
+{
+    size_t used = 0;
+    unsigned i;
+
+    for (i = 0; i < CLUSTER_NODES; i++) {
+        const struct cluster_node *node = &cluster->nodes[i];
+
+        used += (size_t)snprintf(cluster->initial_cluster + used,
+                                 sizeof cluster->initial_cluster - used, "%s%s=%s:%u",
+                                 i == 0 ? "" : ",", node->name, node->address, node->peer_port);
+    }
 }
 
 bool cluster_open(struct cluster *cluster)
@@ -55,22 +71,27 @@ bool cluster_open(struct cluster *cluster)
             return false;
         }
     }
-    (void)snprintf(cluster->initial_cluster, sizeof cluster->initial_cluster,
-                   "n1=127.0.0.1:%u,n2=127.0.0.1:%u,n3=127.0.0.1:%u", cluster->nodes[0].peer_port,
-                   cluster->nodes[1].peer_port, cluster->nodes[2].peer_port);
+    cluster_name_members(cluster);
     return true;
+}
+
+static bool is_loopback(const char *address)
+{
+    return strncmp(address, "127.", 4) == 0;
 }
 
 bool cluster_start_node(struct cluster *cluster, unsigned i)
 {
     struct cluster_node *node = &cluster->nodes[i];
     const char *daemon = getenv("HOLDFASTD");
+    unsigned prefix = 0;
     char api[32];
     char peer[32];
     char preload[CLUSTER_MAX_PATH + 16];
     char hold[CLUSTER_MAX_PATH + 32];
     char failing[CLUSTER_MAX_PATH + 32];
-    const char *arguments[MAX_ARGUMENTS] = {
+    char clock[CLUSTER_MAX_PATH + 32];
+    const char *own[] = {
         daemon == NULL ? "./holdfastd" : daemon,
         "--name",
         node->name,
@@ -86,34 +107,43 @@ bool cluster_start_node(struct cluster *cluster, unsigned i)
         "16M",
         "--log-format",
         "text",
+        is_loopback(node->address) ? NULL : "--allow-insecure-peers",
         NULL,
     };
+    const char *arguments[MAX_ARGUMENTS];
     /* A daemon built with sanitizers: let another library come first, and do not count what it
      * keeps of freed memory. */
     const char *environment[] = {"ASAN_OPTIONS=verify_asan_link_order=0:quarantine_size_mb=8", hold,
-                                 failing, preload, NULL};
+                                 failing, clock, preload, NULL};
 
-    (void)snprintf(api, sizeof api, "127.0.0.1:%u", node->api_port);
-    (void)snprintf(peer, sizeof peer, "127.0.0.1:%u", node->peer_port);
+    (void)snprintf(api, sizeof api, "%s:%u", node->address, node->api_port);
+    (void)snprintf(peer, sizeof peer, "%s:%u", node->address, node->peer_port);
     (void)snprintf(preload, sizeof preload, "LD_PRELOAD=%s",
                    cluster->preload == NULL ? "" : cluster->preload); /* Used if there is one. */
     (void)snprintf(hold, sizeof hold, "HOLDFAST_TEST_HOLD=%s", node->hold_path);
     (void)snprintf(failing, sizeof failing, "HOLDFAST_TEST_FAIL=%s", node->fail_path);
+    (void)snprintf(clock, sizeof clock, "HOLDFAST_TEST_CLOCK=%s", node->clock_path);
     if (cluster->preload == NULL) {
-        environment[3] = NULL;
+        environment[4] = NULL;
     }
+    while (prefix < CLUSTER_MAX_LAUNCHER && node->launcher[prefix] != NULL) {
+        arguments[prefix] = node->launcher[prefix];
+        prefix++;
+    }
+    memcpy(&arguments[prefix], own, sizeof own);
     return process_start(&node->process, arguments, environment, node->log_path);
 }
 
 struct http_client cluster_client(const struct cluster_node *node)
 {
-    return (struct http_client){.port = node->api_port};
+    return (struct http_client){.port = node->api_port, .address = node->address};
 }
 
 static bool node_is_ready(void *data)
 {
     struct cluster_node *node = data;
-    struct http_client client = {.port = node->api_port, .timeout_ms = ASK_TIMEOUT_MS};
+    struct http_client client = {
+        .port = node->api_port, .timeout_ms = ASK_TIMEOUT_MS, .address = node->address};
     struct http_response response = {0};
     bool ready = http_call(&client, &response, "GET", "/readyz", NULL, NULL) == HTTP_ANSWERED &&
                  response.status == 200;
@@ -182,7 +212,8 @@ void cluster_kill_all(struct cluster *cluster)
 
 json_t *cluster_view(const struct cluster_node *node)
 {
-    struct http_client client = {.port = node->api_port, .timeout_ms = ASK_TIMEOUT_MS};
+    struct http_client client = {
+        .port = node->api_port, .timeout_ms = ASK_TIMEOUT_MS, .address = node->address};
     struct http_response response = {0};
     json_t *view = NULL;
 

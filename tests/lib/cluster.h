@@ -11,11 +11,12 @@
 #include "tests/lib/http_client.h"
 #include "tests/lib/process.h"
 
-#define CLUSTER_NODES     3
-#define CLUSTER_MAX_PATH  160
-#define CLUSTER_READY_MS  20000 /* A node has to be ready by then, on a busy machine too. */
-#define CLUSTER_SETTLE_MS 20000 /* Nodes have to agree by then. */
-#define CLUSTER_NOBODY    CLUSTER_NODES
+#define CLUSTER_NODES        3
+#define CLUSTER_MAX_PATH     160
+#define CLUSTER_MAX_LAUNCHER 10
+#define CLUSTER_READY_MS     20000 /* A node has to be ready by then, on a busy machine too. */
+#define CLUSTER_SETTLE_MS    20000 /* Nodes have to agree by then. */
+#define CLUSTER_NOBODY       CLUSTER_NODES
 
 struct cluster_node {
     char name[8];
@@ -23,9 +24,13 @@ struct cluster_node {
     unsigned peer_port;
     char data_directory[CLUSTER_MAX_PATH];
     char log_path[CLUSTER_MAX_PATH];
-    char hold_path[CLUSTER_MAX_PATH]; /* See cluster_hold_writes(). */
-    char fail_path[CLUSTER_MAX_PATH]; /* See cluster_break_disk(). */
-    const char *initial_cluster;      /* The cluster's, unless the test sets another. */
+    char hold_path[CLUSTER_MAX_PATH];  /* See cluster_hold_writes(). */
+    char fail_path[CLUSTER_MAX_PATH];  /* See cluster_break_disk(). */
+    char clock_path[CLUSTER_MAX_PATH]; /* For clock_shift.c. */
+    const char *initial_cluster;       /* The cluster's, unless the test sets another. */
+    const char *address;               /* Loopback, unless it lives in a namespace. */
+    /* What the daemon is started by, NULL behind the last: a program that becomes another. */
+    const char *launcher[CLUSTER_MAX_LAUNCHER];
     struct process process;
 };
 
@@ -38,6 +43,9 @@ struct cluster {
 
 /* Names, free ports and directories; nothing runs yet. False if the machine gives none. */
 bool cluster_open(struct cluster *cluster);
+
+/* The nodes' addresses changed: put together again what tells them of each other. */
+void cluster_name_members(struct cluster *cluster);
 
 /* Start one node, on the data that it has. */
 bool cluster_start_node(struct cluster *cluster, unsigned node);

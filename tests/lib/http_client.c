@@ -54,6 +54,9 @@ bool http_connect(struct http_client *client)
     if (client->connected) {
         return true;
     }
+    if (client->address != NULL && inet_pton(AF_INET, client->address, &address.sin_addr) != 1) {
+        return false;
+    }
     fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0) {
         return false;

@@ -1,4 +1,4 @@
-/* A blocking HTTP/1.1 client on one connection to a node on loopback, for tests.
+/* A blocking HTTP/1.1 client on one connection to a node, on loopback or elsewhere, for tests.
  *
  * It tells apart what a client must: an answer, a request that certainly was not sent, and one
  * whose fate is open. It sends exactly what it is told, so that wrong requests can be sent as well.
@@ -20,6 +20,7 @@ enum http_outcome {
 struct http_client {
     unsigned port;
     unsigned timeout_ms; /* For one request; 0: 10 s. */
+    const char *address; /* IPv4, as text; NULL: loopback. */
     /* Private. */
     bool connected;
     int fd; /* Only if connected. */

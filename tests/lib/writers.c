@@ -89,8 +89,12 @@ static void prepare(const struct writer *writer, uint64_t n, enum write_kind kin
 
 /* The node has to be asked again, or another one: nothing is known, or certainly nothing happened.
  */
-static bool is_worth_another_try(enum http_outcome outcome, unsigned status)
+static bool is_worth_another_try(const struct writer *writer, enum http_outcome outcome,
+                                 unsigned status)
 {
+    if (status == 507 && atomic_load(&writer->all->disks_may_be_full)) {
+        return true;
+    }
     return outcome != HTTP_ANSWERED || status == 503 || status == 504 || status == 429;
 }
 
@@ -113,7 +117,7 @@ static bool write_until_acknowledged(struct writer *writer, const struct write_s
     while (now_ms() < end) {
         outcome = send_once(writer, node, request, response);
         status = outcome == HTTP_ANSWERED ? response->status : 0;
-        if (!is_worth_another_try(outcome, status)) {
+        if (!is_worth_another_try(writer, outcome, status)) {
             if (status != 200 && status != 201) {
                 fail(writer, "%s %s: %u %.200s", request->method, request->target, status,
                      (const char *)response->body.data);
@@ -249,7 +253,7 @@ static bool read_back(struct writer *writer)
         enum http_outcome outcome =
             http_call(&writer->clients[node], &response, "GET", target, NULL, NULL);
 
-        if (!is_worth_another_try(outcome, response.status)) {
+        if (!is_worth_another_try(writer, outcome, response.status)) {
             good = read_is_fresh(writer, node, told, &response);
             writer->reads++;
             goto done;
@@ -375,7 +379,7 @@ static const char *repeat(struct writer *writer, unsigned node, bool first)
     do {
         outcome = http_call(&client, &response, sample.method, sample.target, sample.headers,
                             sample.body);
-    } while (is_worth_another_try(outcome, response.status) && now_ms() < end);
+    } while (is_worth_another_try(writer, outcome, response.status) && now_ms() < end);
     if (outcome != HTTP_ANSWERED || !is_the_same_answer(&sample, &response)) {
         (void)snprintf(complaint, sizeof complaint,
                        "%s %s %.60s sent again to n%u: outcome %d: %.200s\n%.200s\nbefore: %u %s",

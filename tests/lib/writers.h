@@ -65,6 +65,7 @@ struct writer {
 struct writers {
     struct cluster *cluster;
     atomic_bool stopping;
+    atomic_bool disks_may_be_full;     /* Set by the test: 507 is a reason to try again. */
     atomic_uint_fast64_t acknowledged; /* Operations of all writers. */
     atomic_uint_fast64_t revision;     /* The highest that any of them was told. */
     struct writer writers[WRITERS];

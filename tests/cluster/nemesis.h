@@ -1,0 +1,65 @@
+/* What is done to a cluster under load, one thing at a time, each a row of a table.
+ *
+ * Main thread. Whatever is drawn comes from the seed. */
+#ifndef HOLDFAST_TESTS_NEMESIS_H
+#define HOLDFAST_TESTS_NEMESIS_H
+
+#include "tests/lib/cluster.h"
+#include "tests/lib/faulty_disk.h"
+#include "tests/lib/network.h"
+#include "tests/lib/registers.h"
+#include "tests/lib/writers.h"
+
+struct chaos {
+    const struct nemesis *nemesis;
+    struct cluster cluster;
+    struct network network;
+    struct faulty_disk disks[CLUSTER_NODES];
+    struct writers writers;
+    struct registers registers;
+    uint64_t random;
+    unsigned victim;
+    bool is_down[CLUSTER_NODES]; /* Killed by the nemesis: has to be started again. */
+    bool loaded;
+    bool passed;
+};
+
+enum nemesis_needs {
+    NEEDS_NETWORK = 1,
+    NEEDS_DISKS = 2,
+    NEEDS_CLOCKS = 4,
+};
+
+struct nemesis {
+    const char *name;
+    const char *does;
+    bool (*begin)(struct chaos *chaos);
+    /* Undo it. Nodes that are down are started afterwards. NULL: that is all. */
+    bool (*end)(struct chaos *chaos);
+    unsigned hold_ms; /* How long it lasts. */
+    unsigned needs;
+    bool keeps_majority; /* Writes have to go on while it lasts. */
+    bool may_end_nodes;  /* A node may stop by itself, having said why. */
+    bool fills_disks;
+};
+
+/* Each ends with a row without a name. */
+extern const struct nemesis process_nemeses[];
+extern const struct nemesis network_nemeses[];
+extern const struct nemesis disk_nemeses[];
+extern const struct nemesis clock_nemeses[];
+
+/* A number below @n. */
+unsigned chaos_draw(struct chaos *chaos, unsigned n);
+
+/* Choose the victim. False if there is no leader. */
+bool chaos_choose_leader(struct chaos *chaos);
+bool chaos_choose_follower(struct chaos *chaos);
+
+void chaos_kill(struct chaos *chaos, unsigned node);
+void chaos_kill_all(struct chaos *chaos);
+
+/* The node's wall clock, in seconds from the true one. */
+bool clock_set(const struct cluster_node *node, long long shift_s);
+
+#endif

@@ -1,0 +1,195 @@
+/* Disks that lose power, stall, fail and fill up. */
+#include <signal.h>
+
+#include "tests/cluster/nemesis.h"
+#include "tests/lib/deadline.h"
+
+#define SHORTEST_STALL_MS 1000
+#define LONGEST_STALL_MS  10000
+
+/* The machine goes off: process and disk at once, as far as two signals can. */
+static void cut(struct chaos *chaos, unsigned node, bool torn)
+{
+    if (!torn) {
+        (void)process_signal(&chaos->disks[node].process, SIGKILL); /* The disk first: no more. */
+    }
+    chaos_kill(chaos, node);
+    faulty_disk_cut(&chaos->disks[node], torn);
+}
+
+static bool cut_one(struct chaos *chaos)
+{
+    bool chosen =
+        chaos_draw(chaos, 2) == 0 ? chaos_choose_leader(chaos) : chaos_choose_follower(chaos);
+
+    if (chosen) {
+        cut(chaos, chaos->victim, chaos_draw(chaos, 2) == 0);
+    }
+    return chosen;
+}
+
+static bool cut_all_clean(struct chaos *chaos)
+{
+    unsigned i;
+
+    for (i = 0; i < CLUSTER_NODES; i++) {
+        (void)process_signal(&chaos->disks[i].process, SIGKILL); /* All disks first. */
+    }
+    chaos_kill_all(chaos);
+    for (i = 0; i < CLUSTER_NODES; i++) {
+        faulty_disk_cut(&chaos->disks[i], false);
+    }
+    return true;
+}
+
+static bool cut_all_torn(struct chaos *chaos)
+{
+    unsigned i;
+
+    chaos_kill_all(chaos);
+    for (i = 0; i < CLUSTER_NODES; i++) {
+        faulty_disk_cut(&chaos->disks[i], true);
+    }
+    return true;
+}
+
+static bool restore(struct chaos *chaos)
+{
+    unsigned i;
+
+    for (i = 0; i < CLUSTER_NODES; i++) {
+        if (!process_is_alive(&chaos->disks[i].process) &&
+            !faulty_disk_restore(&chaos->disks[i], random_next(&chaos->random))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* All at once, and again before they had time to do more than start. */
+static bool cut_all_twice(struct chaos *chaos)
+{
+    unsigned i;
+
+    (void)cut_all_clean(chaos);
+    if (!restore(chaos)) {
+        return false;
+    }
+    for (i = 0; i < CLUSTER_NODES; i++) {
+        if (!cluster_start_node(&chaos->cluster, i)) {
+            return false;
+        }
+    }
+    pause_ms(chaos_draw(chaos, 1500)); /* What they are at then is what is drawn. */
+    return cut_all_torn(chaos);
+}
+
+static bool stall_leader(struct chaos *chaos)
+{
+    return chaos_choose_leader(chaos) &&
+           faulty_disk_set(&chaos->disks[chaos->victim], "stall", true);
+}
+
+/* Lasts a part of the time that is drawn beyond the hold. */
+static bool end_stall(struct chaos *chaos)
+{
+    pause_ms(chaos_draw(chaos, LONGEST_STALL_MS - SHORTEST_STALL_MS));
+    return faulty_disk_set(&chaos->disks[chaos->victim], "stall", false);
+}
+
+static bool fail_disk(struct chaos *chaos)
+{
+    bool chosen =
+        chaos_draw(chaos, 2) == 0 ? chaos_choose_leader(chaos) : chaos_choose_follower(chaos);
+
+    return chosen && faulty_disk_set(&chaos->disks[chaos->victim], "eio", true);
+}
+
+static bool end_failing(struct chaos *chaos)
+{
+    return faulty_disk_set(&chaos->disks[chaos->victim], "eio", false);
+}
+
+static bool set_full(struct chaos *chaos, bool full)
+{
+    bool set = true;
+    unsigned i;
+
+    for (i = 0; i < CLUSTER_NODES; i++) {
+        set = faulty_disk_set(&chaos->disks[i], "full", full) && set;
+    }
+    return set;
+}
+
+static bool fill_disks(struct chaos *chaos)
+{
+    return set_full(chaos, true);
+}
+
+static bool empty_disks(struct chaos *chaos)
+{
+    return set_full(chaos, false);
+}
+
+static bool fill_follower(struct chaos *chaos)
+{
+    return chaos_choose_follower(chaos) &&
+           faulty_disk_set(&chaos->disks[chaos->victim], "full", true);
+}
+
+const struct nemesis disk_nemeses[] = {
+    {.name = "power-one",
+     .does = "one machine loses power, some unsynced sectors may survive",
+     .begin = cut_one,
+     .end = restore,
+     .hold_ms = 2000,
+     .needs = NEEDS_DISKS,
+     .keeps_majority = true},
+    {.name = "power-all",
+     .does = "all machines lose power and all that was not synced",
+     .begin = cut_all_clean,
+     .end = restore,
+     .hold_ms = 200,
+     .needs = NEEDS_DISKS},
+    {.name = "power-all-torn",
+     .does = "all machines lose power and some unsynced sectors",
+     .begin = cut_all_torn,
+     .end = restore,
+     .hold_ms = 200,
+     .needs = NEEDS_DISKS},
+    {.name = "power-all-twice",
+     .does = "all machines lose power, and again while they start",
+     .begin = cut_all_twice,
+     .end = restore,
+     .hold_ms = 200,
+     .needs = NEEDS_DISKS},
+    {.name = "disk-stall",
+     .does = "the leader's disk takes nothing for 1 to 10 s",
+     .begin = stall_leader,
+     .end = end_stall,
+     .hold_ms = SHORTEST_STALL_MS,
+     .needs = NEEDS_DISKS},
+    {.name = "disk-error",
+     .does = "one node's writes and syncs fail with EIO",
+     .begin = fail_disk,
+     .end = end_failing,
+     .hold_ms = 3000,
+     .needs = NEEDS_DISKS,
+     .keeps_majority = true,
+     .may_end_nodes = true},
+    {.name = "disk-full-one",
+     .does = "a follower's disk is full",
+     .begin = fill_follower,
+     .end = empty_disks,
+     .hold_ms = 4000,
+     .needs = NEEDS_DISKS,
+     .fills_disks = true},
+    {.name = "disk-full-all",
+     .does = "all disks are full",
+     .begin = fill_disks,
+     .end = empty_disks,
+     .hold_ms = 4000,
+     .needs = NEEDS_DISKS,
+     .fills_disks = true},
+    {.name = NULL},
+};

@@ -1,0 +1,174 @@
+#include "tests/lib/network.h"
+
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/lib/deadline.h"
+
+#define COMMAND_MS 10000
+#define HOLDER_MS  5000
+#define SUBNET     "10.77.0"
+
+static bool run(const char *log_path, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* True if the shell's command ended well; what it printed is in the log. */
+static bool run(const char *log_path, const char *format, ...)
+{
+    char command[512];
+    const char *arguments[] = {"/bin/sh", "-c", command, NULL};
+    struct process shell;
+    va_list args;
+
+    va_start(args, format);
+    (void)vsnprintf(command, sizeof command, format, args);
+    va_end(args);
+    if (!process_start(&shell, arguments, NULL, log_path)) {
+        return false;
+    }
+    if (!process_wait(&shell, COMMAND_MS)) {
+        process_kill(&shell);
+        return false;
+    }
+    if (!process_exited_with(&shell, 0)) {
+        (void)fprintf(stderr, "failed: %s (see %s)\n", command, log_path);
+        return false;
+    }
+    return true;
+}
+
+bool network_enter(const char **why)
+{
+    if (geteuid() != 0) {
+        *why = "it needs root, for network namespaces";
+    } else if (!run("/dev/null", "command -v ip && command -v iptables && command -v nsenter")) {
+        *why = "ip(8), iptables(8) or nsenter(1) is missing (iproute2, iptables, util-linux)";
+    } else if (unshare(CLONE_NEWNET | CLONE_NEWNS) != 0 ||
+               mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) {
+        *why = "the kernel gives no namespaces";
+    } else if (!run("/dev/null", "ip link set lo up && ip link add hf type bridge && "
+                                 "ip addr add " SUBNET ".254/24 dev hf && ip link set hf up && "
+                                 "iptables -w -m statistic --help")) {
+        *why = "ip(8) can make no bridge, or iptables(8) has no module \"statistic\"";
+    } else {
+        return true;
+    }
+    return false;
+}
+
+struct separation {
+    pid_t pid;
+};
+
+/* The holder has a namespace of its own once unshare(1) has become sleep(1). */
+static bool is_separate(void *data)
+{
+    const struct separation *separation = data;
+    char path[64];
+    struct stat own;
+    struct stat its;
+
+    (void)snprintf(path, sizeof path, "/proc/%d/ns/net", (int)separation->pid);
+    return stat("/proc/self/ns/net", &own) == 0 && stat(path, &its) == 0 &&
+           own.st_ino != its.st_ino;
+}
+
+static bool open_namespace(struct network *network, unsigned i)
+{
+    const char *arguments[] = {"/usr/bin/unshare", "--net", "sleep", "infinity", NULL};
+    struct cluster_node *node = &network->cluster->nodes[i];
+    struct separation separation;
+
+    if (!process_start(&network->holders[i], arguments, NULL, network->log_path)) {
+        return false;
+    }
+    separation.pid = network->holders[i].pid;
+    (void)snprintf(network->addresses[i], sizeof network->addresses[i], SUBNET ".%u", i + 1);
+    (void)snprintf(network->targets[i], sizeof network->targets[i], "--net=/proc/%d/ns/net",
+                   (int)separation.pid);
+    node->address = network->addresses[i];
+    node->launcher[0] = "/usr/bin/nsenter";
+    node->launcher[1] = network->targets[i];
+    node->launcher[2] = NULL;
+    return wait_until(is_separate, &separation, HOLDER_MS) &&
+           run(network->log_path,
+               "ip link add hf%u type veth peer name eth0 netns %d && "
+               "ip link set hf%u master hf up && nsenter %s sh -c 'ip link set lo up && "
+               "ip addr add %s/24 dev eth0 && ip link set eth0 up'",
+               i + 1, (int)separation.pid, i + 1, network->targets[i], network->addresses[i]);
+}
+
+bool network_open(struct network *network, struct cluster *cluster)
+{
+    unsigned i;
+
+    memset(network, 0, sizeof *network);
+    network->cluster = cluster;
+    (void)snprintf(network->log_path, sizeof network->log_path, "%s/network.log",
+                   cluster->directory);
+    for (i = 0; i < CLUSTER_NODES; i++) {
+        if (!open_namespace(network, i)) {
+            return false;
+        }
+    }
+    cluster_name_members(cluster);
+    return true;
+}
+
+bool network_block(struct network *network, unsigned from, unsigned to)
+{
+    return run(network->log_path, "nsenter %s iptables -w -A INPUT -s %s -j DROP",
+               network->targets[to], network->addresses[from]);
+}
+
+static bool lose_from(struct network *network, unsigned from, unsigned to, unsigned percent)
+{
+    return run(network->log_path,
+               "nsenter %s iptables -w -A INPUT -s %s -m statistic --mode random "
+               "--probability 0.%02u -j DROP",
+               network->targets[to], network->addresses[from], percent);
+}
+
+bool network_lose(struct network *network, unsigned percent)
+{
+    unsigned from;
+    unsigned to;
+
+    for (from = 0; from < CLUSTER_NODES; from++) {
+        for (to = 0; to < CLUSTER_NODES; to++) {
+            if (from != to && !lose_from(network, from, to, percent)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+bool network_heal(struct network *network)
+{
+    bool healed = true;
+    unsigned i;
+
+    for (i = 0; i < CLUSTER_NODES; i++) {
+        healed = run(network->log_path, "nsenter %s iptables -w -F INPUT", network->targets[i]) &&
+                 healed;
+    }
+    return healed;
+}
+
+void network_close(struct network *network)
+{
+    unsigned i;
+
+    for (i = 0; i < CLUSTER_NODES; i++) {
+        /* The end of a namespace takes the link with it, but later: free the name now. */
+        (void)run("/dev/null", "ip link del hf%u", i + 1);
+        process_kill(&network->holders[i]);
+    }
+}

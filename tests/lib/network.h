@@ -1,0 +1,37 @@
+/* A network of the test's own: each node in a network namespace, joined by a bridge to the test,
+ * which is in a namespace too. Nothing of the machine's network is touched, and all of it is gone
+ * with the test.
+ *
+ * Needs root, ip(8), iptables(8) and nsenter(1). Main thread. */
+#ifndef HOLDFAST_TESTS_NETWORK_H
+#define HOLDFAST_TESTS_NETWORK_H
+
+#include "tests/lib/cluster.h"
+
+struct network {
+    struct cluster *cluster;
+    char log_path[CLUSTER_MAX_PATH + 16];
+    char addresses[CLUSTER_NODES][20];
+    char targets[CLUSTER_NODES][40];
+    struct process holders[CLUSTER_NODES]; /* Each keeps a namespace. */
+};
+
+/* Leave the machine's network and its mounts, for good; once, before there are threads. False if
+ * that is impossible here: @why says what is missing. */
+bool network_enter(const char **why);
+
+/* Give each node of the cluster, which does not run yet, its namespace and address. */
+bool network_open(struct network *network, struct cluster *cluster);
+
+/* Let nothing that @from sends arrive at @to. */
+bool network_block(struct network *network, unsigned from, unsigned to);
+
+/* Lose @percent of what the nodes send each other. */
+bool network_lose(struct network *network, unsigned percent);
+
+/* Undo all of it. */
+bool network_heal(struct network *network);
+
+void network_close(struct network *network);
+
+#endif
