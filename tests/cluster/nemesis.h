@@ -28,6 +28,7 @@ enum nemesis_needs {
     NEEDS_NETWORK = 1,
     NEEDS_DISKS = 2,
     NEEDS_CLOCKS = 4,
+    NEEDS_RELAY = 8,
 };
 
 struct nemesis {
@@ -48,6 +49,7 @@ extern const struct nemesis process_nemeses[];
 extern const struct nemesis network_nemeses[];
 extern const struct nemesis disk_nemeses[];
 extern const struct nemesis clock_nemeses[];
+extern const struct nemesis bit_nemeses[];
 
 /* A number below @n. */
 unsigned chaos_draw(struct chaos *chaos, unsigned n);

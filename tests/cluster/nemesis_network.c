@@ -75,6 +75,22 @@ static bool lose_many(struct chaos *chaos)
     return network_lose(&chaos->network, 11 + chaos_draw(chaos, 40));
 }
 
+static bool delay(struct chaos *chaos)
+{
+    struct relay *relay = &chaos->network.relay;
+
+    atomic_store(&relay->delay_ms, 10 + chaos_draw(chaos, 90));
+    atomic_store(&relay->jitter_ms, 1 + chaos_draw(chaos, 100));
+    return true;
+}
+
+static bool hasten(struct chaos *chaos)
+{
+    atomic_store(&chaos->network.relay.delay_ms, 0);
+    atomic_store(&chaos->network.relay.jitter_ms, 0);
+    return true;
+}
+
 static bool heal(struct chaos *chaos)
 {
     return network_heal(&chaos->network);
@@ -119,5 +135,12 @@ const struct nemesis network_nemeses[] = {
      .does = "11 to 50 % of all packets are lost",
      .begin = lose_many,
      NETWORK},
+    {.name = "delay",
+     .does = "what the nodes send each other arrives 10 to 200 ms later",
+     .begin = delay,
+     .end = hasten,
+     .hold_ms = 5000,
+     .needs = NEEDS_NETWORK | NEEDS_RELAY,
+     .keeps_majority = true},
     {.name = NULL},
 };

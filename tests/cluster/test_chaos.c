@@ -85,6 +85,9 @@ static void open_surroundings(struct chaos *chaos)
     if (missing_network == NULL) {
         assert_true(network_open(&chaos->network, &chaos->cluster));
     }
+    if ((chaos->nemesis->needs & NEEDS_RELAY) != 0) {
+        assert_true(network_relay(&chaos->network, random_next(&chaos->random)));
+    }
     for (i = 0; (chaos->nemesis->needs & NEEDS_DISKS) != 0 && i < CLUSTER_NODES; i++) {
         assert_true(faulty_disk_open(&chaos->disks[i], chaos->cluster.nodes[i].data_directory,
                                      random_next(&chaos->random)));
@@ -315,6 +318,7 @@ static int run_each_once(void)
     n = add_nemeses(tests, n, process_nemeses);
     n = add_nemeses(tests, n, network_nemeses);
     n = add_nemeses(tests, n, disk_nemeses);
+    n = add_nemeses(tests, n, bit_nemeses);
     n = add_nemeses(tests, n, clock_nemeses);
     return _cmocka_run_group_tests("chaos", tests, n, NULL, NULL);
 }

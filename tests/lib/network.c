@@ -1,9 +1,7 @@
 #include "tests/lib/network.h"
 
 #include <sched.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -11,50 +9,23 @@
 
 #include "tests/lib/deadline.h"
 
-#define COMMAND_MS 10000
-#define HOLDER_MS  5000
-#define SUBNET     "10.77.0"
-
-static bool run(const char *log_path, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-
-/* True if the shell's command ended well; what it printed is in the log. */
-static bool run(const char *log_path, const char *format, ...)
-{
-    char command[512];
-    const char *arguments[] = {"/bin/sh", "-c", command, NULL};
-    struct process shell;
-    va_list args;
-
-    va_start(args, format);
-    (void)vsnprintf(command, sizeof command, format, args);
-    va_end(args);
-    if (!process_start(&shell, arguments, NULL, log_path)) {
-        return false;
-    }
-    if (!process_wait(&shell, COMMAND_MS)) {
-        process_kill(&shell);
-        return false;
-    }
-    if (!process_exited_with(&shell, 0)) {
-        (void)fprintf(stderr, "failed: %s (see %s)\n", command, log_path);
-        return false;
-    }
-    return true;
-}
+#define HOLDER_MS 5000
+#define SUBNET    "10.77.0"
 
 bool network_enter(const char **why)
 {
     if (geteuid() != 0) {
         *why = "it needs root, for network namespaces";
-    } else if (!run("/dev/null", "command -v ip && command -v iptables && command -v nsenter")) {
+    } else if (!process_run("/dev/null",
+                            "command -v ip && command -v iptables && command -v nsenter")) {
         *why = "ip(8), iptables(8) or nsenter(1) is missing (iproute2, iptables, util-linux)";
     } else if (unshare(CLONE_NEWNET | CLONE_NEWNS) != 0 ||
                mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) {
         *why = "the kernel gives no namespaces";
-    } else if (!run("/dev/null", "ip link set lo up && ip link add hf type bridge && "
-                                 "ip addr add " SUBNET ".254/24 dev hf && ip link set hf up && "
-                                 "iptables -w -m statistic --help")) {
+    } else if (!process_run("/dev/null",
+                            "ip link set lo up && ip link add hf type bridge && "
+                            "ip addr add " SUBNET ".254/24 dev hf && ip link set hf up && "
+                            "iptables -w -m statistic --help")) {
         *why = "ip(8) can make no bridge, or iptables(8) has no module \"statistic\"";
     } else {
         return true;
@@ -97,11 +68,12 @@ static bool open_namespace(struct network *network, unsigned i)
     node->launcher[1] = network->targets[i];
     node->launcher[2] = NULL;
     return wait_until(is_separate, &separation, HOLDER_MS) &&
-           run(network->log_path,
-               "ip link add hf%u type veth peer name eth0 netns %d && "
-               "ip link set hf%u master hf up && nsenter %s sh -c 'ip link set lo up && "
-               "ip addr add %s/24 dev eth0 && ip link set eth0 up'",
-               i + 1, (int)separation.pid, i + 1, network->targets[i], network->addresses[i]);
+           process_run(network->log_path,
+                       "ip link add hf%u type veth peer name eth0 netns %d && "
+                       "ip link set hf%u master hf up && nsenter %s sh -c 'ip link set lo up && "
+                       "ip addr add %s/24 dev eth0 && ip link set eth0 up'",
+                       i + 1, (int)separation.pid, i + 1, network->targets[i],
+                       network->addresses[i]);
 }
 
 bool network_open(struct network *network, struct cluster *cluster)
@@ -121,18 +93,50 @@ bool network_open(struct network *network, struct cluster *cluster)
     return true;
 }
 
+static bool redirect(struct network *network, unsigned from, unsigned to)
+{
+    return process_run(network->log_path,
+                       "nsenter %s iptables -w -t nat -A OUTPUT -p tcp -d %s --dport %u "
+                       "-j DNAT --to-destination " SUBNET ".254:%u",
+                       network->targets[from], network->addresses[to],
+                       network->cluster->nodes[to].peer_port,
+                       network->relay.targets[to].relay_port);
+}
+
+bool network_relay(struct network *network, uint64_t seed)
+{
+    unsigned from;
+    unsigned to;
+
+    for (to = 0; to < CLUSTER_NODES; to++) {
+        network->relay.targets[to].address = network->addresses[to];
+        network->relay.targets[to].port = network->cluster->nodes[to].peer_port;
+    }
+    if (!relay_start(&network->relay, seed)) {
+        return false;
+    }
+    for (from = 0; from < CLUSTER_NODES; from++) {
+        for (to = 0; to < CLUSTER_NODES; to++) {
+            if (from != to && !redirect(network, from, to)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 bool network_block(struct network *network, unsigned from, unsigned to)
 {
-    return run(network->log_path, "nsenter %s iptables -w -A INPUT -s %s -j DROP",
-               network->targets[to], network->addresses[from]);
+    return process_run(network->log_path, "nsenter %s iptables -w -A INPUT -s %s -j DROP",
+                       network->targets[to], network->addresses[from]);
 }
 
 static bool lose_from(struct network *network, unsigned from, unsigned to, unsigned percent)
 {
-    return run(network->log_path,
-               "nsenter %s iptables -w -A INPUT -s %s -m statistic --mode random "
-               "--probability 0.%02u -j DROP",
-               network->targets[to], network->addresses[from], percent);
+    return process_run(network->log_path,
+                       "nsenter %s iptables -w -A INPUT -s %s -m statistic --mode random "
+                       "--probability 0.%02u -j DROP",
+                       network->targets[to], network->addresses[from], percent);
 }
 
 bool network_lose(struct network *network, unsigned percent)
@@ -156,7 +160,8 @@ bool network_heal(struct network *network)
     unsigned i;
 
     for (i = 0; i < CLUSTER_NODES; i++) {
-        healed = run(network->log_path, "nsenter %s iptables -w -F INPUT", network->targets[i]) &&
+        healed = process_run(network->log_path, "nsenter %s iptables -w -F INPUT",
+                             network->targets[i]) &&
                  healed;
     }
     return healed;
@@ -166,9 +171,10 @@ void network_close(struct network *network)
 {
     unsigned i;
 
+    relay_stop(&network->relay);
     for (i = 0; i < CLUSTER_NODES; i++) {
         /* The end of a namespace takes the link with it, but later: free the name now. */
-        (void)run("/dev/null", "ip link del hf%u", i + 1);
+        (void)process_run("/dev/null", "ip link del hf%u", i + 1);
         process_kill(&network->holders[i]);
     }
 }

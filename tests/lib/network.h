@@ -7,6 +7,7 @@
 #define HOLDFAST_TESTS_NETWORK_H
 
 #include "tests/lib/cluster.h"
+#include "tests/lib/relay.h"
 
 struct network {
     struct cluster *cluster;
@@ -14,6 +15,7 @@ struct network {
     char addresses[CLUSTER_NODES][20];
     char targets[CLUSTER_NODES][40];
     struct process holders[CLUSTER_NODES]; /* Each keeps a namespace. */
+    struct relay relay;                    /* If it was asked for. */
 };
 
 /* Leave the machine's network and its mounts, for good; once, before there are threads. False if
@@ -22,6 +24,10 @@ bool network_enter(const char **why);
 
 /* Give each node of the cluster, which does not run yet, its namespace and address. */
 bool network_open(struct network *network, struct cluster *cluster);
+
+/* Let the nodes reach each other through network->relay only, which can delay them. Before they are
+ * started: connections that are there stay as they are. */
+bool network_relay(struct network *network, uint64_t seed);
 
 /* Let nothing that @from sends arrive at @to. */
 bool network_block(struct network *network, unsigned from, unsigned to);

@@ -2,7 +2,9 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -12,6 +14,8 @@
 #include "tests/lib/deadline.h"
 
 #define MAX_PROCESSES 64
+#define COMMAND_MS    10000
+#define MAX_COMMAND   2048
 
 /* What runs; read by the signal handler, so plain atomics. */
 static _Atomic pid_t running[MAX_PROCESSES];
@@ -202,4 +206,28 @@ void process_kill(struct process *process)
     (void)waitpid(process->pid, &process->status, 0);
     note_ended(process->pid);
     process->pid = 0;
+}
+
+bool process_run(const char *log_path, const char *format, ...)
+{
+    char command[MAX_COMMAND];
+    const char *arguments[] = {"/bin/sh", "-c", command, NULL};
+    struct process shell;
+    va_list args;
+
+    va_start(args, format);
+    (void)vsnprintf(command, sizeof command, format, args);
+    va_end(args);
+    if (!process_start(&shell, arguments, NULL, log_path)) {
+        return false;
+    }
+    if (!process_wait(&shell, COMMAND_MS)) {
+        process_kill(&shell);
+        return false;
+    }
+    if (!process_exited_with(&shell, 0)) {
+        (void)fprintf(stderr, "failed: %s (see %s)\n", command, log_path);
+        return false;
+    }
+    return true;
 }

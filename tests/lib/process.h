@@ -23,6 +23,11 @@ void process_limit_test(unsigned limit_s);
 bool process_start(struct process *process, const char *const arguments[],
                    const char *const environment[], const char *log_path);
 
+/* Run a shell's command, which takes 10 s at most, and append its output to @log_path. True if it
+ * ended with status 0. */
+bool process_run(const char *log_path, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
 /* True while it runs; collects its status when it has ended. */
 bool process_is_alive(struct process *process);
 

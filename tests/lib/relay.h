@@ -1,0 +1,58 @@
+/* A relay between TCP connections that makes everything arrive later, in order: a slow network,
+ * where the kernel has none to offer.
+ *
+ * Its thread serves all connections; delay is changed by any thread at any time. */
+#ifndef HOLDFAST_TESTS_RELAY_H
+#define HOLDFAST_TESTS_RELAY_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define RELAY_TARGETS     3
+#define RELAY_CONNECTIONS 64
+
+struct relay_chunk;
+
+/* One way of a connection. */
+struct relay_way {
+    int from;
+    int to;
+    struct relay_chunk *first;
+    struct relay_chunk *last;
+    uint64_t due_ms; /* Of the last one: nothing overtakes. */
+    bool ended;
+};
+
+struct relay_connection {
+    bool used;
+    struct relay_way ways[2];
+};
+
+struct relay_target {
+    const char *address; /* Borrowed; IPv4 as text. */
+    unsigned port;
+    unsigned relay_port; /* Connect there to reach it through the relay. */
+    int listener;
+};
+
+struct relay {
+    struct relay_target targets[RELAY_TARGETS];
+    atomic_uint delay_ms;  /* 0: at once. */
+    atomic_uint jitter_ms; /* Added, below that. */
+    /* Private. */
+    struct relay_connection connections[RELAY_CONNECTIONS];
+    uint64_t random;
+    atomic_bool stopping;
+    pthread_t thread;
+    bool runs;
+};
+
+/* The caller set address and port of all targets in the zeroed struct. Gives the relay's ports. */
+bool relay_start(struct relay *relay, uint64_t seed);
+
+/* Nothing if it was not started. */
+void relay_stop(struct relay *relay);
+
+#endif
