@@ -40,7 +40,7 @@ struct nemesis {
     unsigned hold_ms; /* How long it lasts. */
     unsigned needs;
     bool keeps_majority; /* Writes have to go on while it lasts. */
-    bool may_end_nodes;  /* A node may stop by itself, having said why. */
+    bool may_end_nodes;  /* A node may end with status 1: something outside failed. */
     bool fills_disks;
 };
 

@@ -6,6 +6,7 @@
 
 #define SHORTEST_STALL_MS 1000
 #define LONGEST_STALL_MS  10000
+#define ALARM_MS          15000
 
 /* The machine goes off: process and disk at once, as far as two signals can. */
 static void cut(struct chaos *chaos, unsigned node, bool torn)
@@ -110,31 +111,69 @@ static bool end_failing(struct chaos *chaos)
     return faulty_disk_set(&chaos->disks[chaos->victim], "eio", false);
 }
 
-static bool set_full(struct chaos *chaos, bool full)
+static bool set_all(struct chaos *chaos, const char *fault, bool active)
 {
     bool set = true;
     unsigned i;
 
     for (i = 0; i < CLUSTER_NODES; i++) {
-        set = faulty_disk_set(&chaos->disks[i], "full", full) && set;
+        set = faulty_disk_set(&chaos->disks[i], fault, active) && set;
     }
     return set;
 }
 
 static bool fill_disks(struct chaos *chaos)
 {
-    return set_full(chaos, true);
+    return set_all(chaos, "full", true);
 }
 
 static bool empty_disks(struct chaos *chaos)
 {
-    return set_full(chaos, false);
+    return set_all(chaos, "full", false);
 }
 
 static bool fill_follower(struct chaos *chaos)
 {
     return chaos_choose_follower(chaos) &&
            faulty_disk_set(&chaos->disks[chaos->victim], "full", true);
+}
+
+struct refusal {
+    struct http_client client;
+    unsigned status;
+};
+
+static bool is_refused_with(void *data)
+{
+    struct refusal *refusal = data;
+    struct http_response response = {0};
+    bool refused = http_call(&refusal->client, &response, "PUT",
+                             "/v1/namespaces/default/items/probe", NULL, "1") == HTTP_ANSWERED &&
+                   response.status == refusal->status;
+
+    http_response_close(&response);
+    return refused;
+}
+
+/* One node that is short of space is enough for all to refuse what adds. */
+static bool fill_one_nearly(struct chaos *chaos)
+{
+    struct refusal refusal = {.status = 507};
+    bool refused;
+
+    if (!chaos_choose_follower(chaos) ||
+        !faulty_disk_set(&chaos->disks[chaos->victim], "low", true)) {
+        return false;
+    }
+    refusal.client = cluster_client(&chaos->cluster.nodes[chaos_draw(chaos, CLUSTER_NODES)]);
+    refused = wait_until(is_refused_with, &refusal, ALARM_MS);
+    http_client_close(&refusal.client);
+    return refused;
+}
+
+static bool empty_nearly(struct chaos *chaos)
+{
+    return set_all(chaos, "low", false);
 }
 
 const struct nemesis disk_nemeses[] = {
@@ -177,19 +216,28 @@ const struct nemesis disk_nemeses[] = {
      .needs = NEEDS_DISKS,
      .keeps_majority = true,
      .may_end_nodes = true},
+    {.name = "disk-low",
+     .does = "a follower's disk falls below the floor: 507 everywhere, until it rises again",
+     .begin = fill_one_nearly,
+     .end = empty_nearly,
+     .hold_ms = 2000,
+     .needs = NEEDS_DISKS,
+     .fills_disks = true},
     {.name = "disk-full-one",
-     .does = "a follower's disk is full",
+     .does = "a follower's disk is full at once",
      .begin = fill_follower,
      .end = empty_disks,
      .hold_ms = 4000,
      .needs = NEEDS_DISKS,
+     .may_end_nodes = true,
      .fills_disks = true},
     {.name = "disk-full-all",
-     .does = "all disks are full",
+     .does = "all disks are full at once",
      .begin = fill_disks,
      .end = empty_disks,
      .hold_ms = 4000,
      .needs = NEEDS_DISKS,
+     .may_end_nodes = true,
      .fills_disks = true},
     {.name = NULL},
 };

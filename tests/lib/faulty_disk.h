@@ -31,7 +31,7 @@ void faulty_disk_cut(struct faulty_disk *disk, bool torn);
 /* Power on again, after a cut. */
 bool faulty_disk_restore(struct faulty_disk *disk, uint64_t seed);
 
-/* Begin or end "stall", "eio" or "full". */
+/* Begin or end "stall", "eio", "low" or "full". */
 bool faulty_disk_set(struct faulty_disk *disk, const char *fault, bool active);
 
 void faulty_disk_close(struct faulty_disk *disk);

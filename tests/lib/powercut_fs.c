@@ -12,8 +12,8 @@
  *   was renamed before it was synced is there and empty.
  *
  * It is a bad disk as well, while one of these files exists beside the backing directory:
- * BACKING.stall: writes and syncs wait; BACKING.eio: they fail; BACKING.full: nothing can grow, and
- * no space is free.
+ * BACKING.stall: writes and syncs wait; BACKING.eio: they fail; BACKING.low: 8 MiB are said to be
+ * free; BACKING.full: nothing can grow, and no space is free.
  *
  * One thread. The kernel's page cache serves mmap(); writes pass through it to here. A cut leaves
  * the mount point dead; unmount it and start again. */
@@ -37,8 +37,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SECTOR   512
-#define MAX_PATH 4096
+#define SECTOR    512
+#define MAX_PATH  4096
+#define LOW_BYTES (8ul << 20)
 
 /* One write that was not synced. Later ones cover earlier ones. */
 struct unsynced {
@@ -536,9 +537,9 @@ static int on_statfs(const char *path, struct statvfs *status)
     if (statvfs(backing, status) != 0) {
         return -errno;
     }
-    if (is_asked("full")) {
-        status->f_bfree = 0;
-        status->f_bavail = 0;
+    if (is_asked("full") || is_asked("low")) {
+        status->f_bfree = is_asked("full") ? 0 : LOW_BYTES / status->f_frsize;
+        status->f_bavail = status->f_bfree;
     }
     return 0;
 }
