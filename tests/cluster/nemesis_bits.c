@@ -1,5 +1,5 @@
-/* A bit that a follower's disk got wrong while it was off. It has to notice, say so and stay down,
- * or never have needed that bit; the others go on.
+/* Bits that a follower's disk got wrong while it was off. It has to notice, say so and stay down;
+ * the others go on.
  *
  * Afterwards it gets back what it had. A damaged log is found before the node takes part, so all of
  * the directory can go back. A damaged state may be found later: then only the state goes back,
@@ -7,12 +7,18 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tests/cluster/nemesis.h"
+#include "tests/lib/deadline.h"
 
 #define NOTICE_MS      15000
+#define ASK_MS         2000
+#define COMMITTED_MS   30000
+#define MIN_RECORDS    40
 #define STATUS_DAMAGED 3
 #define MAX_PATH       400
 
@@ -131,36 +137,114 @@ static bool restore_all(struct chaos *chaos)
                        directory, directory);
 }
 
-static bool flip_state(struct chaos *chaos)
-{
-    char path[MAX_PATH];
-    off_t used;
-    int fd;
+/* --- The state --- */
 
-    if (!kill_and_keep_copy(chaos)) {
-        return false;
+/* In the text of each event and item that the load wrote, as it stands in the file @fd, let a digit
+ * become another. Gives their number; with @dry, only that. */
+static unsigned flip_records(int fd, bool dry)
+{
+    static const char before[] = "\"n\":";
+    const size_t size = sizeof before - 1;
+    struct stat status;
+    unsigned n = 0;
+    char *bytes;
+    char *at;
+
+    if (fstat(fd, &status) != 0 || status.st_size == 0) {
+        return 0;
     }
-    (void)snprintf(path, sizeof path, "%s/state/data.mdb", victim_of(chaos)->data_directory);
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    used = fd < 0 ? 0 : used_size(fd);
-    (void)close(fd);
-    return used > 0 && flip(chaos, path, 0, used) &&
-           cluster_start_node(&chaos->cluster, chaos->victim);
+    bytes = malloc((size_t)status.st_size + 1);
+    if (bytes == NULL || pread(fd, bytes, (size_t)status.st_size, 0) != status.st_size) {
+        free(bytes);
+        return 0;
+    }
+    bytes[status.st_size] = '\0';
+    at = bytes;
+    while ((at = memmem(at, (size_t)(bytes + status.st_size - at), before, size)) != NULL) {
+        at += size;
+        *at ^= 1;
+        n += dry || pwrite(fd, at, 1, at - bytes) == 1;
+    }
+    free(bytes);
+    return n;
 }
 
-/* If it ended, then by saying that its state is damaged. */
-static bool restore_state(struct chaos *chaos)
+static unsigned flip_records_of(const struct cluster_node *node, bool dry)
 {
-    struct process *process = &chaos->cluster.nodes[chaos->victim].process;
-    const char *directory = victim_of(chaos)->data_directory;
+    char path[MAX_PATH];
+    unsigned n;
+    int fd;
 
-    if (!process_is_alive(process) && !process_exited_with(process, STATUS_DAMAGED)) {
-        (void)fprintf(stderr, "it ended with status %d\n", process->status);
+    (void)snprintf(path, sizeof path, "%s/state/data.mdb", node->data_directory);
+    fd = open(path, O_RDWR | O_CLOEXEC);
+    if (fd < 0) {
+        return 0;
+    }
+    n = flip_records(fd, dry);
+    (void)close(fd);
+    return n;
+}
+
+static bool state_has_records(void *data)
+{
+    return flip_records_of(data, true) > MIN_RECORDS;
+}
+
+static bool flip_state(struct chaos *chaos)
+{
+    struct cluster_node *node;
+    unsigned n;
+
+    if (!chaos_choose_follower(chaos)) {
         return false;
     }
-    (void)printf("  the node %s\n", process->pid == 0 ? "refused" : "did not need it");
-    chaos_kill(chaos, chaos->victim);
-    return process_run(victim_of(chaos)->log_path,
+    /* What was executed gets into the state's file some time later. */
+    node = &chaos->cluster.nodes[chaos->victim];
+    if (!wait_until(state_has_records, node, COMMITTED_MS) || !kill_and_keep_copy(chaos)) {
+        return false;
+    }
+    n = flip_records_of(node, false);
+    (void)printf("  a bit of each of %u records in %s/state\n", n, node->data_directory);
+    return n > 0 && cluster_start_node(&chaos->cluster, chaos->victim);
+}
+
+struct reading {
+    struct cluster_node *node;
+    bool served;
+};
+
+/* Ask for damaged records until it ended. */
+static bool has_ended_when_asked(void *data)
+{
+    struct reading *reading = data;
+    struct http_client client = cluster_client(reading->node);
+    struct http_response response = {0};
+
+    client.timeout_ms = ASK_MS;
+    if (http_call(&client, &response, "GET",
+                  "/v1/namespaces/default/sessions/shared/events?order=asc&limit=20", NULL,
+                  NULL) == HTTP_ANSWERED &&
+        response.status == 200) {
+        reading->served = true;
+    }
+    http_response_close(&response);
+    http_client_close(&client);
+    return reading->served || !process_is_alive(&reading->node->process);
+}
+
+/* It must have ended when it came upon one, and not have shown it. */
+static bool restore_state(struct chaos *chaos)
+{
+    struct reading reading = {.node = &chaos->cluster.nodes[chaos->victim]};
+    const char *directory = reading.node->data_directory;
+
+    if (!wait_until(has_ended_when_asked, &reading, NOTICE_MS) || reading.served ||
+        !process_exited_with(&reading.node->process, STATUS_DAMAGED)) {
+        (void)fprintf(stderr, "damaged records were %s; status %d\n",
+                      reading.served ? "served" : "not noticed", reading.node->process.status);
+        return false;
+    }
+    return process_run(reading.node->log_path,
                        "rm -rf %s/state %s/damaged && mv %s.kept/state %s/state && rm -rf %s.kept",
                        directory, directory, directory, directory, directory);
 }
@@ -173,7 +257,7 @@ const struct nemesis bit_nemeses[] = {
      .hold_ms = 1000,
      .keeps_majority = true},
     {.name = "bit-state",
-     .does = "a bit of a follower's state is flipped while it is off",
+     .does = "a bit of many records of a follower's state is flipped while it is off",
      .begin = flip_state,
      .end = restore_state,
      .hold_ms = 3000,
