@@ -7,6 +7,7 @@
 
 #include <lmdb.h>
 
+#include "daemon/base/limits.h"
 #include "storage/memtable.h"
 #include "storage/store.h"
 
@@ -17,6 +18,15 @@ struct layers {
     uint64_t sequence;       /* Of the commit. */
     struct state state;
     size_t flushed_txnid; /* LMDB's transaction that holds all that is in neither memtable. */
+};
+
+/* What the writer looked up last: who writes a record has mostly read it just before. */
+struct found {
+    uint8_t key[LIMIT_STATE_KEY_BYTES];
+    size_t key_size; /* 0: nothing. */
+    size_t n_steps;  /* Nothing was written since there were so many. */
+    enum status status;
+    struct slice payload;
 };
 
 struct txn {
@@ -33,6 +43,7 @@ struct txn {
     size_t n_steps;
     size_t steps_capacity;
     size_t n_marked; /* Steps before txn_mark(). */
+    struct found last;
 };
 
 struct store {

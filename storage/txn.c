@@ -138,6 +138,7 @@ enum status txn_begin_write(struct store *store, struct txn **txn, struct error 
     t->is_write = true;
     t->layers.sequence++;
     t->n_steps = 0;
+    t->last.key_size = 0;
     *txn = t;
     return STATUS_OK;
 }
@@ -160,6 +161,7 @@ void txn_commit(struct txn *txn)
 /* Take back the steps from @n on. */
 static void take_back(struct txn *txn, size_t n)
 {
+    txn->last.key_size = 0;
     while (txn->n_steps > n) {
         memtable_revert(&txn->steps[--txn->n_steps]);
     }
@@ -288,9 +290,48 @@ static void put(struct txn *txn, struct slice marked_key, struct slice key, stru
     record_seal(key, payload, place);
 }
 
+static void remember(struct txn *txn, struct slice key, enum status status, struct slice payload)
+{
+    struct found *last = &txn->last;
+
+    last->key_size = 0;
+    if (key.size <= sizeof last->key && (status == STATUS_OK || status == STATUS_NOT_FOUND)) {
+        memcpy(last->key, key.data, key.size);
+        last->key_size = key.size;
+        last->n_steps = txn->n_steps;
+        last->status = status;
+        last->payload = payload;
+    }
+}
+
+static bool is_remembered(const struct txn *txn, struct slice key)
+{
+    const struct found *last = &txn->last;
+
+    return last->key_size > 0 && last->n_steps == txn->n_steps &&
+           slice_equals(slice_of(last->key, last->key_size), key);
+}
+
 enum status txn_get(struct txn *txn, struct slice key, struct slice *payload)
 {
-    return get(txn, key, txn->store->records, key, payload);
+    struct slice found = slice_of(NULL, 0);
+    enum status status;
+
+    if (!txn->is_write) {
+        return get(txn, key, txn->store->records, key, payload);
+    }
+    if (!is_remembered(txn, key)) {
+        status = get(txn, key, txn->store->records, key, &found);
+        remember(txn, key, status, found);
+    } else {
+        CHECK(txn->is_active);
+        status = txn->last.status;
+        found = txn->last.payload;
+    }
+    if (status == STATUS_OK) {
+        *payload = found;
+    }
+    return status;
 }
 
 enum status txn_put(struct txn *txn, struct slice key, struct slice payload)
