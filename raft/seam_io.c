@@ -589,6 +589,11 @@ static bool may_receive(const struct seam *seam, const struct raft_message *mess
     case RAFT_APPEND_ENTRIES:
     case RAFT_REQUEST_VOTE:
         return true;
+    case RAFT_REQUEST_VOTE_RESULT:
+        /* On a node that is no candidate (any more) libraft looks up whether it asks for pre-votes
+         * where it keeps the leader's address by then. By chance it takes over the term that a
+         * late answer to a pre-vote only supposes, and a leader that was well falls. */
+        return !seam->needs_state && seam->raft.state == RAFT_CANDIDATE;
     default:
         return !seam->needs_state;
     }
