@@ -578,8 +578,23 @@ static bool is_stale(struct seam *seam, const struct raft_message *message)
            seam_match_index(seam, message->server_id) >= rejected;
 }
 
+/* A leader of an earlier term is told by libraft that its state, or entries from the first on, were
+ * stored, as far as what lies on the stack says. If it leads again by then, in the term of the
+ * answer, it counts that. */
+static bool is_accepted_by_mistake(const struct seam *seam, const struct raft_message *message)
+{
+    if (message->type == RAFT_INSTALL_SNAPSHOT) {
+        return message->install_snapshot.term < seam->raft.current_term;
+    }
+    return message->type == RAFT_APPEND_ENTRIES && message->append_entries.prev_log_index == 0 &&
+           message->append_entries.term < seam->raft.current_term;
+}
+
 static bool may_receive(const struct seam *seam, const struct raft_message *message)
 {
+    if (is_accepted_by_mistake(seam, message)) {
+        return false;
+    }
     switch (message->type) {
     case RAFT_INSTALL_SNAPSHOT:
         /* libraft crashes on one that comes while it takes a snapshot, and leaks a second. */

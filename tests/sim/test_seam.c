@@ -22,12 +22,14 @@ struct fixture {
     struct sim_disk disk;
     struct sim_io io;
     struct seam *seam;
+    unsigned n_results; /* Answers to entries or a state that were sent. */
 };
 
 static void on_send(void *data, const struct raft_message *message)
 {
-    (void)data;
-    (void)message;
+    struct fixture *f = data;
+
+    f->n_results += message->type == RAFT_APPEND_ENTRIES_RESULT ? 1 : 0;
 }
 
 static void on_turn(void *data)
@@ -113,6 +115,29 @@ static void receive_vote(struct fixture *f, uint64_t term, bool is_pre_vote)
     receive(f, message);
 }
 
+static void receive_heartbeat(struct fixture *f, uint64_t term, uint64_t behind)
+{
+    struct raft_message message = {.type = RAFT_APPEND_ENTRIES};
+
+    message.append_entries.term = term;
+    message.append_entries.prev_log_index = behind;
+    message.append_entries.prev_log_term = behind == 0 ? 0 : 1;
+    receive(f, message);
+}
+
+static void receive_state(struct fixture *f, uint64_t term)
+{
+    struct raft_message message = {.type = RAFT_INSTALL_SNAPSHOT};
+
+    message.install_snapshot.term = term;
+    message.install_snapshot.last_index = 10;
+    message.install_snapshot.last_term = term;
+    raft_configuration_init(&message.install_snapshot.conf);
+    message.install_snapshot.data.len = 8;
+    message.install_snapshot.data.base = raft_malloc(8);
+    receive(f, message);
+}
+
 static void run_to_candidate(struct fixture *f)
 {
     uint64_t until_ms = sim_now_ms(f->sim) + (uint64_t)3 * ELECTION_MS;
@@ -145,10 +170,30 @@ static void votes_that_come_late_change_nothing(void **state)
     assert_int_equal(view_of(f).term, 2);
 }
 
+static void what_an_earlier_leader_offers_is_not_accepted(void **state)
+{
+    struct fixture *f = *state;
+
+    receive_heartbeat(f, 5, 1);
+    assert_int_equal(view_of(f).term, 5);
+    assert_int_equal(f->n_results, 1);
+    receive_heartbeat(f, 3, 0);
+    receive_state(f, 3);
+    assert_int_equal(f->n_results, 1);
+    assert_false(view_of(f).needs_state);
+    assert_int_equal(view_of(f).term, 5);
+
+    /* Of the leader they are taken. */
+    receive_heartbeat(f, 5, 0);
+    assert_int_equal(f->n_results, 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(votes_that_come_late_change_nothing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_an_earlier_leader_offers_is_not_accepted, set_up,
+                                        tear_down),
     };
 
     log_configure(LOG_ERROR, LOG_FORMAT_TEXT);
