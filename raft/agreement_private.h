@@ -20,6 +20,7 @@ struct agreement_peer {
     bool was_heard;
     uint64_t heard_ms;
     struct frame_status status;
+    struct clock_low clock;
 
     /* Of the leader of match_term: where its log is known to agree, and since when. */
     uint64_t match_term;
@@ -65,11 +66,13 @@ struct agreement {
     /* Watching. */
     uint64_t ticked_ms;
     uint64_t wall_ms;
+    struct clock_low own_clock;
     uint64_t free_disk_bytes;
     uint64_t status_ms;   /* When the last status was sent. */
     uint64_t transfer_ms; /* When handing over was last tried. */
     uint64_t stuck_ms;    /* When leadership was last handed over because a follower was stuck. */
     bool cannot_transfer;
+    bool is_told_of_clocks; /* The log says that this leader lacks the clocks of a majority. */
     bool is_short_of_disk;
     bool storage_full;
     struct log_limit refused_log;

@@ -10,7 +10,7 @@
 #define FRESH_MS           1000u /* A status is of now. */
 #define REMEMBERED_MS      5000u /* A full disk is remembered when its node falls silent. */
 #define TRANSFER_PERIOD_MS 200u  /* Between two tries to hand leadership over. */
-#define TIME_WAIT_MS       500u  /* A new leader waits for the others' clocks. */
+#define TIME_WAIT_MS       5000u /* So long the clocks of a majority are awaited silently. */
 #define SLOW_DISK_MS       1000u
 #define STUCK_DISK_MS      30000u
 #define STUCK_MATCH_MS     5000u  /* A follower answers, and its log does not move. */
@@ -89,6 +89,7 @@ static void on_new_leader(struct agreement *agreement)
     agreement->leader_term = view->term;
     agreement->n_elections++;
     agreement->cannot_transfer = false;
+    agreement->is_told_of_clocks = false;
     if (view->state == SEAM_LEADER) {
         agreement->elected_ms = agreement->now_ms;
         log_info("raft", "this node leads term=%" PRIu64 " last_index=%" PRIu64, view->term,
@@ -133,6 +134,7 @@ void agreement_on_status(struct agreement *agreement, struct agreement_peer *pee
     peer->was_heard = true;
     peer->heard_ms = agreement->now_ms;
     peer->status = *status;
+    clock_low_hear(&peer->clock, status->wall_ms, agreement->now_ms);
     if (is_leader) {
         agreement->storage_full = status->storage_full;
     }
@@ -172,49 +174,51 @@ static size_t collect_walls(const struct agreement *agreement, uint64_t walls[LI
     size_t n = 0;
 
     if (agreement->own_role == NODE_ROLE_VOTER && agreement->wall_ms != 0) {
-        walls[n++] = agreement->wall_ms;
+        walls[n++] = clock_low_wall(&agreement->own_clock, agreement->now_ms);
     }
     for (unsigned i = 0; i < agreement->n_peers; i++) {
         const struct agreement_peer *peer = &agreement->peers[i];
 
         if (peer->role == NODE_ROLE_VOTER && is_fresh(agreement, peer, FRESH_MS)) {
-            walls[n++] = peer->status.wall_ms + (agreement->now_ms - peer->heard_ms);
+            walls[n++] = clock_low_wall(&peer->clock, agreement->now_ms);
         }
     }
     return n;
 }
 
-static bool has_waited_for_clocks(const struct agreement *agreement)
-{
-    return agreement->now_ms - agreement->elected_ms >= TIME_WAIT_MS;
-}
-
-/* Follow the voters' clocks. One that jumped must not move the cluster, so a majority is needed. */
-static void hear_walls(struct agreement *agreement)
+/* Follow the voters' clocks, if those of a majority are heard: one that jumped must not move the
+ * cluster. */
+static bool hear_walls(struct agreement *agreement)
 {
     uint64_t walls[LIMIT_MEMBERS];
     size_t n = collect_walls(agreement, walls);
 
-    if (n > agreement_voters(agreement) / 2) {
-        cluster_time_hear_walls(&agreement->time, walls, n, agreement->now_ms);
-    }
-}
-
-/* The clocks of a majority; but a cluster whose clocks cannot be heard must go on. */
-bool agreement_knows_time(struct agreement *agreement)
-{
-    uint64_t walls[LIMIT_MEMBERS];
-    size_t n;
-
-    if (cluster_time_is_running(&agreement->time)) {
-        return true;
-    }
-    n = collect_walls(agreement, walls);
-    if (n == 0 || (n <= agreement_voters(agreement) / 2 && !has_waited_for_clocks(agreement))) {
+    if (n <= agreement_voters(agreement) / 2 && !(MUTATION(one_clock_is_enough) && n > 0)) {
         return false;
     }
     cluster_time_hear_walls(&agreement->time, walls, n, agreement->now_ms);
     return true;
+}
+
+/* After a full stop there is no going on without the clocks of a majority. That costs nothing: it
+ * takes a majority to commit, too, and its statuses come on the connections that reads need. */
+bool agreement_knows_time(struct agreement *agreement)
+{
+    return cluster_time_is_running(&agreement->time) || hear_walls(agreement);
+}
+
+static void watch_time(struct agreement *agreement)
+{
+    if (agreement->view.state != SEAM_LEADER || agreement->is_told_of_clocks ||
+        agreement->now_ms - agreement->elected_ms < TIME_WAIT_MS ||
+        agreement_knows_time(agreement)) {
+        return;
+    }
+    agreement->is_told_of_clocks = true;
+    log_warn(
+        "raft",
+        "nothing can be written: the clocks of a majority of voters are not heard term=%" PRIu64,
+        agreement->view.term);
 }
 
 /* --- Disks --- */
@@ -370,13 +374,15 @@ void agreement_tick(struct agreement *agreement, uint64_t now_ms, uint64_t wall_
     agreement->now_ms = now_ms;
     agreement->ticked_ms = now_ms;
     agreement->wall_ms = wall_ms;
+    clock_low_hear(&agreement->own_clock, wall_ms, now_ms);
     agreement->free_disk_bytes = free_disk_bytes;
     agreement_observe(agreement);
     if (passed_ms >= agreement->options.election_timeout_ms) {
         /* This loop stood still; the others may have a new leader since. */
         read_index_discard(&agreement->reads);
     }
-    hear_walls(agreement);
+    (void)hear_walls(agreement); /* Without a majority it goes on as before. */
+    watch_time(agreement);
     watch_space(agreement);
     watch_writes(agreement);
     watch_followers(agreement);

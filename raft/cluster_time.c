@@ -5,6 +5,34 @@
 #include "daemon/base/check.h"
 #include "daemon/base/mutation.h"
 
+void clock_low_hear(struct clock_low *clock, uint64_t wall_ms, uint64_t now_ms)
+{
+    uint64_t period = now_ms / CLOCK_LOW_MS + 1;
+    int64_t offset_ms = (int64_t)(wall_ms - now_ms);
+
+    if (period != clock->period) {
+        clock->offset_ms[1] =
+            period == clock->period + 1 && clock->period != 0 ? clock->offset_ms[0] : offset_ms;
+        clock->offset_ms[0] = offset_ms;
+        clock->period = period;
+    } else if (offset_ms < clock->offset_ms[0] || MUTATION(last_reading_counts)) {
+        clock->offset_ms[0] = offset_ms;
+    }
+}
+
+uint64_t clock_low_wall(const struct clock_low *clock, uint64_t now_ms)
+{
+    int64_t low = clock->offset_ms[0];
+
+    if (clock->period == 0) {
+        return 0;
+    }
+    if (clock->offset_ms[1] < low && !MUTATION(last_reading_counts)) {
+        low = clock->offset_ms[1];
+    }
+    return now_ms + (uint64_t)low;
+}
+
 void cluster_time_init(struct cluster_time *time, uint64_t stamp_ms, uint64_t now_ms)
 {
     *time = (struct cluster_time){.stamp_ms = stamp_ms, .at_ms = now_ms};
@@ -44,7 +72,9 @@ void cluster_time_hear_walls(struct cluster_time *time, uint64_t *walls_ms, size
     if (n == 0) {
         return;
     }
-    (void)cluster_time_now(time, now_ms); /* What passed until now went by the old offset. */
+    if (time->is_running || MUTATION(heard_clocks_raise_the_floor)) {
+        (void)cluster_time_now(time, now_ms); /* What passed until now went by the old offset. */
+    }
     qsort(walls_ms, n, sizeof *walls_ms, compare_walls);
     /* Of two, the earlier: a clock that is too fast would expire things early. */
     time->offset_ms =

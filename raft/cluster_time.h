@@ -4,13 +4,30 @@
  * than a clock that is a tenth too fast or too slow: a node whose wall clock jumps an hour neither
  * makes things expire early nor freezes time. A leader goes on from the stamp that it executed
  * last. Only a cluster that was stopped as a whole takes wall time as it is, as no stamp was
- * executed by anyone who still runs. Pure; one thread; time is a parameter. */
+ * executed by anyone who still runs; and of that only what its leader stamps counts, not what
+ * clocks showed to a node that stamped nothing. Pure; one thread; time is a parameter. */
 #ifndef HOLDFAST_RAFT_CLUSTER_TIME_H
 #define HOLDFAST_RAFT_CLUSTER_TIME_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+/* So long the lowest reading of a clock counts; twice that at most. */
+#define CLOCK_LOW_MS 1000u
+
+/* One voter's wall clock, as the lowest that it showed of late. Clocks are read at different
+ * moments: one that jumps while another is set right must not make two wrong ones of one. */
+struct clock_low {
+    /* Private. The lowest of this period and of the one before, minus the monotonic time. */
+    int64_t offset_ms[2];
+    uint64_t period; /* Counts from 1; 0: nothing was heard. */
+};
+
+void clock_low_hear(struct clock_low *clock, uint64_t wall_ms, uint64_t now_ms);
+
+/* What it shows at @now_ms, by its lowest reading; 0 if none was heard. */
+uint64_t clock_low_wall(const struct clock_low *clock, uint64_t now_ms);
 
 /* The clock may run faster or slower by one in so many. */
 #define CLUSTER_TIME_SLEW 10
@@ -35,7 +52,8 @@ void cluster_time_executed(struct cluster_time *time, uint64_t stamp_ms, bool is
                            uint64_t now_ms);
 
 /* The wall clocks of the voters (own included), each in milliseconds since 1970 as of @now_ms: as
- * they were reported plus the time since. Reorders @walls_ms. With @n = 0 nothing changes. */
+ * they were reported plus the time since. Reorders @walls_ms. With @n = 0 nothing changes. Where
+ * the time of the running cluster is not known, they only say what a stamp made next would be. */
 void cluster_time_hear_walls(struct cluster_time *time, uint64_t *walls_ms, size_t n,
                              uint64_t now_ms);
 

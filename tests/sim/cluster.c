@@ -122,6 +122,7 @@ void cluster_heal(struct cluster *cluster)
         cluster->nodes[i].is_mute = false;
     }
     memset(cluster->cut, 0, sizeof cluster->cut);
+    cluster->is_unconnected = false;
 }
 
 void cluster_slow_disk(struct cluster *cluster, unsigned number, unsigned ms)
@@ -249,6 +250,11 @@ uint64_t cluster_term(const struct cluster *cluster, unsigned number)
 uint64_t cluster_applied(const struct cluster *cluster, unsigned number)
 {
     return cluster->nodes[number].executor.now.applied;
+}
+
+uint64_t cluster_time_ms(const struct cluster *cluster)
+{
+    return cluster->last_time_ms;
 }
 
 uint64_t cluster_highest(const struct cluster *cluster)

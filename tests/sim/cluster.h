@@ -44,7 +44,9 @@ void cluster_cut(struct cluster *cluster, unsigned from, unsigned to, bool cut);
 void cluster_isolate(struct cluster *cluster, unsigned node);
 /* Raft's messages from and to it are lost; its control connections stay. */
 void cluster_mute(struct cluster *cluster, unsigned node, bool mute);
-void cluster_heal(struct cluster *cluster);
+/* The other way round: there are no control connections. */
+void cluster_break_all_connections(struct cluster *cluster);
+void cluster_heal(struct cluster *cluster); /* Of cuts, muteness, broken connections. */
 void cluster_break_connection(struct cluster *cluster, unsigned a, unsigned b);
 void cluster_slow_disk(struct cluster *cluster, unsigned node, unsigned ms);
 /* The process is stopped and goes on later (SIGSTOP, SIGCONT). */
@@ -72,6 +74,7 @@ void cluster_set_due(struct cluster *cluster);
 int cluster_leader(const struct cluster *cluster); /* -1: none. */
 uint64_t cluster_term(const struct cluster *cluster, unsigned node);
 uint64_t cluster_applied(const struct cluster *cluster, unsigned node);
+uint64_t cluster_time_ms(const struct cluster *cluster); /* The last stamp that was executed. */
 uint64_t cluster_highest(const struct cluster *cluster); /* Executed by any node. */
 bool cluster_needs_state(const struct cluster *cluster, unsigned node);
 bool cluster_storage_full(const struct cluster *cluster, unsigned node);

@@ -82,6 +82,7 @@ struct cluster {
     unsigned n_flying; /* Messages of raft that are under way. */
     /* Clients. */
     bool is_quiet;
+    bool is_unconnected; /* Control connections are not made. */
     bool is_due;
     struct op **ops;
     size_t n_ops;

@@ -182,13 +182,23 @@ void cluster_break_connection(struct cluster *cluster, unsigned a, unsigned b)
     }
 }
 
+void cluster_break_all_connections(struct cluster *cluster)
+{
+    cluster->is_unconnected = true;
+    for (unsigned a = 0; a < cluster->options.n_nodes; a++) {
+        for (unsigned b = a + 1; b < cluster->options.n_nodes; b++) {
+            cluster_break_connection(cluster, a, b);
+        }
+    }
+}
+
 static void reconnect(struct cluster *cluster, unsigned a, unsigned b)
 {
     struct connection *connection = connection_of(cluster, a, b);
     uint64_t now_ms = sim_now_ms(cluster->sim);
 
-    if (connection->is_up || !cluster->nodes[a].is_alive || !cluster->nodes[b].is_alive ||
-        cluster->cut[a][b] || cluster->cut[b][a]) {
+    if (cluster->is_unconnected || connection->is_up || !cluster->nodes[a].is_alive ||
+        !cluster->nodes[b].is_alive || cluster->cut[a][b] || cluster->cut[b][a]) {
         return;
     }
     connection->is_up = true;

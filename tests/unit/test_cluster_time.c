@@ -130,6 +130,82 @@ static void a_new_leader_goes_on_from_the_last_stamp(void **state)
     assert_true(cluster_time_now(&time, 150) == EPOCH_MS + 40050);
 }
 
+/* It saw two wrong clocks of three for a moment: that of one node, and what was last heard of
+ * another that has been set right since. */
+static void clocks_that_nothing_was_stamped_by_leave_no_trace(void **state)
+{
+    struct cluster_time time;
+
+    (void)state;
+    cluster_time_init(&time, EPOCH_MS, 0);
+    hear(&time, 10, EPOCH_MS + HOUR_MS, EPOCH_MS + HOUR_MS, EPOCH_MS + 10);
+    hear(&time, 20, EPOCH_MS + HOUR_MS, EPOCH_MS + HOUR_MS, EPOCH_MS + 20);
+    hear(&time, 30, EPOCH_MS + HOUR_MS, EPOCH_MS + 30, EPOCH_MS + 30);
+    cluster_time_executed(&time, EPOCH_MS + 50, true, 50);
+    assert_true(cluster_time_now(&time, 50) == EPOCH_MS + 50);
+}
+
+static void what_was_stamped_before_the_clocks_were_heard_again_stays_the_floor(void **state)
+{
+    struct cluster_time time;
+
+    (void)state;
+    cluster_time_init(&time, EPOCH_MS, 0);
+    hear(&time, 10, EPOCH_MS + 500, EPOCH_MS + 500, EPOCH_MS + 500);
+    assert_true(cluster_time_now(&time, 10) == EPOCH_MS + 500);
+    hear(&time, 20, EPOCH_MS + 400, EPOCH_MS + 400, EPOCH_MS + 400);
+    assert_true(cluster_time_now(&time, 20) == EPOCH_MS + 500);
+    cluster_time_executed(&time, EPOCH_MS + 300, true, 30);
+    assert_true(cluster_time_now(&time, 30) == EPOCH_MS + 500);
+}
+
+static void of_two_clocks_the_earlier_counts_and_time_goes_on(void **state)
+{
+    struct cluster_time time;
+    uint64_t walls[2] = {EPOCH_MS + HOUR_MS, EPOCH_MS + 700};
+
+    (void)state;
+    cluster_time_init(&time, EPOCH_MS, 0);
+    cluster_time_hear_walls(&time, walls, 2, 0);
+    assert_true(cluster_time_now(&time, 0) == EPOCH_MS + 700);
+    cluster_time_executed(&time, EPOCH_MS + 700, true, 0);
+
+    walls[0] = EPOCH_MS + 700;
+    walls[1] = EPOCH_MS - HOUR_MS;
+    cluster_time_hear_walls(&time, walls, 2, 0);
+    assert_true(cluster_time_now(&time, 10000) == EPOCH_MS + 9700); /* A tenth slower, no more. */
+}
+
+static void a_clock_that_jumped_ahead_counts_as_before_for_a_while(void **state)
+{
+    struct clock_low clock = {.period = 0};
+
+    (void)state;
+    assert_true(clock_low_wall(&clock, 5) == 0);
+    for (uint64_t now_ms = 0; now_ms < 3 * CLOCK_LOW_MS; now_ms += 100) {
+        clock_low_hear(&clock, EPOCH_MS + now_ms, now_ms);
+    }
+    for (uint64_t now_ms = 3 * CLOCK_LOW_MS; now_ms < 4 * CLOCK_LOW_MS; now_ms += 100) {
+        clock_low_hear(&clock, EPOCH_MS + now_ms + HOUR_MS, now_ms);
+        assert_true(clock_low_wall(&clock, now_ms) == EPOCH_MS + now_ms);
+    }
+    clock_low_hear(&clock, EPOCH_MS + HOUR_MS, 4 * CLOCK_LOW_MS); /* Not for ever. */
+    clock_low_hear(&clock, EPOCH_MS + HOUR_MS + 2000, 5 * CLOCK_LOW_MS + 1000);
+    assert_true(clock_low_wall(&clock, 6 * CLOCK_LOW_MS) > EPOCH_MS + HOUR_MS - 5000);
+}
+
+static void a_clock_that_was_set_back_counts_at_once(void **state)
+{
+    struct clock_low clock = {.period = 0};
+
+    (void)state;
+    clock_low_hear(&clock, EPOCH_MS + HOUR_MS, 10);
+    clock_low_hear(&clock, EPOCH_MS, 20);
+    assert_true(clock_low_wall(&clock, 30) == EPOCH_MS + 10);
+    clock_low_hear(&clock, EPOCH_MS + HOUR_MS, 10 * CLOCK_LOW_MS); /* After a long silence. */
+    assert_true(clock_low_wall(&clock, 10 * CLOCK_LOW_MS) == EPOCH_MS + HOUR_MS);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -141,6 +217,11 @@ int main(void)
         cmocka_unit_test(it_arrives_at_the_wall_time_and_stays_there),
         cmocka_unit_test(it_never_goes_back_whatever_is_heard),
         cmocka_unit_test(a_new_leader_goes_on_from_the_last_stamp),
+        cmocka_unit_test(clocks_that_nothing_was_stamped_by_leave_no_trace),
+        cmocka_unit_test(what_was_stamped_before_the_clocks_were_heard_again_stays_the_floor),
+        cmocka_unit_test(a_clock_that_jumped_ahead_counts_as_before_for_a_while),
+        cmocka_unit_test(a_clock_that_was_set_back_counts_at_once),
+        cmocka_unit_test(of_two_clocks_the_earlier_counts_and_time_goes_on),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
