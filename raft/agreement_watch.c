@@ -193,7 +193,7 @@ static bool hear_walls(struct agreement *agreement)
     uint64_t walls[LIMIT_MEMBERS];
     size_t n = collect_walls(agreement, walls);
 
-    if (n <= agreement_voters(agreement) / 2 && !(MUTATION(one_clock_is_enough) && n > 0)) {
+    if (n <= agreement_voters(agreement) / 2) {
         return false;
     }
     cluster_time_hear_walls(&agreement->time, walls, n, agreement->now_ms);

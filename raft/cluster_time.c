@@ -15,7 +15,7 @@ void clock_low_hear(struct clock_low *clock, uint64_t wall_ms, uint64_t now_ms)
             period == clock->period + 1 && clock->period != 0 ? clock->offset_ms[0] : offset_ms;
         clock->offset_ms[0] = offset_ms;
         clock->period = period;
-    } else if (offset_ms < clock->offset_ms[0] || MUTATION(last_reading_counts)) {
+    } else if (offset_ms < clock->offset_ms[0]) {
         clock->offset_ms[0] = offset_ms;
     }
 }
@@ -27,7 +27,7 @@ uint64_t clock_low_wall(const struct clock_low *clock, uint64_t now_ms)
     if (clock->period == 0) {
         return 0;
     }
-    if (clock->offset_ms[1] < low && !MUTATION(last_reading_counts)) {
+    if (clock->offset_ms[1] < low) {
         low = clock->offset_ms[1];
     }
     return now_ms + (uint64_t)low;
@@ -72,7 +72,7 @@ void cluster_time_hear_walls(struct cluster_time *time, uint64_t *walls_ms, size
     if (n == 0) {
         return;
     }
-    if (time->is_running || MUTATION(heard_clocks_raise_the_floor)) {
+    if (time->is_running) {
         (void)cluster_time_now(time, now_ms); /* What passed until now went by the old offset. */
     }
     qsort(walls_ms, n, sizeof *walls_ms, compare_walls);

@@ -20,13 +20,10 @@
     X(event_ids_forgotten)                                                                         \
     X(expires_early)                                                                               \
     X(fastest_clock_followed)                                                                      \
-    X(heard_clocks_raise_the_floor)                                                                \
     X(keys_forgotten)                                                                              \
-    X(last_reading_counts)                                                                         \
     X(never_settled)                                                                               \
     X(not_sent_again)                                                                              \
     X(numbers_used_again)                                                                          \
-    X(one_clock_is_enough)                                                                         \
     X(one_copy_refused_is_all)                                                                     \
     X(read_round_never_given_up)                                                                   \
     X(revision_not_taken)                                                                          \
