@@ -116,6 +116,40 @@ static void keys_are_walked_in_byte_order_from_anywhere(void **state)
     assert_null(memtable_seek(table, slice_of_string("9999")));
 }
 
+/* Logs that grow at their end, and names in no order, among each other. */
+static void keys_are_in_order_however_they_came(void **state)
+{
+    enum { N = 3000 };
+    struct memtable *table = *state;
+    struct memtable_node *node;
+    uint32_t random = 1;
+    char last[16] = "";
+    char key[16];
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < N; i++) {
+        random = random * 1664525u + 1013904223u; /* Knuth, TAOCP 3.3.4. */
+        (void)snprintf(key, sizeof key, "%c%06u", "alog"[i % 4],
+                       i % 4 == 1 || i % 4 == 3 ? i : random >> 12);
+        (void)put(table, key, 1, key);
+    }
+    for (node = memtable_seek(table, slice_of_string("")); node != NULL;
+         node = memtable_next(node)) {
+        struct slice found = memtable_key(node);
+
+        assert_in_range(found.size, 1, sizeof key - 1);
+        memcpy(key, found.data, found.size);
+        key[found.size] = '\0';
+        assert_true(strcmp(last, key) < 0);
+        assert_holds(table, key, 1, key);
+        memcpy(last, key, sizeof last);
+        n++;
+    }
+    assert_int_equal(n, memtable_keys(table));
+    assert_true(n > N / 2);
+    assert_lacks(table, "l", 1, MEMTABLE_NOTHING);
+}
+
 static void a_large_record_takes_a_block_of_its_own(void **state)
 {
     struct memtable *table = *state;
@@ -211,6 +245,7 @@ int main(void)
         TEST(each_sequence_sees_the_version_of_its_time),
         TEST(what_is_taken_back_was_never_there),
         TEST(keys_are_walked_in_byte_order_from_anywhere),
+        TEST(keys_are_in_order_however_they_came),
         TEST(a_large_record_takes_a_block_of_its_own),
         TEST(readers_see_their_moment_while_the_writer_goes_on),
     };
