@@ -11,7 +11,7 @@
 #include "storage/entry.h"
 
 /* Bundles that a follower has at the leader before it lets more commands gather. */
-#define BUNDLES_IN_FLIGHT 8u
+#define BUNDLES_IN_FLIGHT 3u
 /* Pause after the leader refused a bundle. */
 #define HOLD_MS 5u
 
@@ -56,6 +56,8 @@ static struct committed_bundles *find_own(struct agreement *agreement, const str
             if (found->own[i] != NULL && bundle.sequence == agreement->maintain_sequence) {
                 agreement->maintain_index = index;
             }
+        } else if (agreement->view.state == SEAM_LEADER) {
+            seam_await_commit(agreement->seam, bundle.origin, index);
         }
         i++;
     }
@@ -382,6 +384,24 @@ static void propose(struct agreement *agreement)
 
 /* --- Reads --- */
 
+/* Who is told that it may read as of an index waits until it has executed that. */
+static bool send_read(void *data, uint64_t peer, const struct frame *frame)
+{
+    struct agreement *agreement = data;
+
+    if (frame->type == FRAME_READ_ANSWER && frame->read.accepted) {
+        seam_await_commit(agreement->seam, peer, frame->read.index);
+    }
+    return agreement->options.send(agreement->options.data, peer, frame);
+}
+
+static void answer_read(void *data, struct read_ticket *ticket)
+{
+    const struct agreement *agreement = data;
+
+    agreement->options.answer_read(agreement->options.data, ticket);
+}
+
 static void flush_reads(struct agreement *agreement)
 {
     const struct seam_view *seam = &agreement->view;
@@ -541,12 +561,15 @@ void agreement_flush(struct agreement *agreement, uint64_t now_ms)
     send_bundles(agreement);
     propose(agreement);
     flush_reads(agreement);
-    seam_announce_commit(agreement->seam);
+    agreement->is_announcing = seam_announce_commit(agreement->seam, now_ms);
 }
 
-bool agreement_is_gathering(const struct agreement *agreement)
+unsigned agreement_next_turn_ms(const struct agreement *agreement)
 {
-    return agreement->is_gathering;
+    if (agreement->is_gathering) {
+        return 1; /* When the clock shows the next millisecond. */
+    }
+    return agreement->is_announcing ? SEAM_ANNOUNCE_MS : 0;
 }
 
 /* --- Life --- */
@@ -573,9 +596,8 @@ enum status agreement_open(const struct agreement_options *options, struct seam 
         .self = options->self,
         .first_round = options->boot,
         .timeout_ms = options->election_timeout_ms,
-        .data = options->data,
-        .send = options->send,
-        .answer = options->answer_read,
+        .send = send_read,
+        .answer = answer_read,
     };
 
     if (options->self == 0 || options->boot == 0 || options->election_timeout_ms == 0) {
@@ -594,6 +616,7 @@ enum status agreement_open(const struct agreement_options *options, struct seam 
     agreement->free_disk_bytes = UINT64_MAX;
     batch_init(&agreement->batch, options->self, options->boot, options->answer, options->data);
     proposer_init(&agreement->proposer);
+    reads.data = agreement;
     read_index_init(&agreement->reads, &reads);
     cluster_time_init(&agreement->time, options->state_time_ms, now_ms);
     listen_to_seam(agreement);

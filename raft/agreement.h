@@ -99,9 +99,10 @@ void agreement_tick(struct agreement *agreement, uint64_t now_ms, uint64_t wall_
 /* The end of a loop turn: look at what libraft did, send what is queued, start a ReadIndex round.
  * Cheap when nothing is to be done. */
 void agreement_flush(struct agreement *agreement, uint64_t now_ms);
-/* Commands are held back for a moment, to gather more: there should be another turn when the clock
- * shows the next millisecond. As of the last agreement_flush(). */
-bool agreement_is_gathering(const struct agreement *agreement);
+/* Commands are held back for a moment, to gather more, or others are to be told what is committed:
+ * in how many milliseconds there should be another turn; 0: nothing waits. As of the last
+ * agreement_flush(). */
+unsigned agreement_next_turn_ms(const struct agreement *agreement);
 
 /* Begin to leave: hand leadership over; nothing new is taken. */
 void agreement_leave(struct agreement *agreement, uint64_t now_ms);

@@ -44,6 +44,7 @@ struct agreement {
     bool is_closing;
     bool is_ending; /* options.exit() was called. */
     bool is_gathering;
+    bool is_announcing; /* Others will be told of what is committed, a little later. */
 
     /* Sending. */
     uint64_t hold_ms;     /* Nothing is sent before this time. */

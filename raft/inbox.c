@@ -30,6 +30,8 @@ enum status inbox_init(struct inbox *inbox, uv_loop_t *loop, void (*on_mail)(uv_
     }
     inbox->n_homes = 0;
     inbox->is_closed = false;
+    inbox->is_woken = false;
+    inbox->n_executed = 0;
     atomic_store(&inbox->pending_commands, 0);
     atomic_store(&inbox->pending_bytes, 0);
     atomic_store(&inbox->pending_reads, 0);
@@ -42,26 +44,29 @@ void inbox_wake(struct inbox *inbox)
     CHECK(uv_async_send(&inbox->async) == 0);
 }
 
-static bool is_empty(const struct inbox *inbox)
+/* The mutex is held: true if the caller shall wake the loop after it. */
+static bool must_wake(struct inbox *inbox)
 {
-    return queue_is_empty(&inbox->submissions) && queue_is_empty(&inbox->reads) &&
-           queue_is_empty(&inbox->executed);
+    bool must = !inbox->is_woken;
+
+    inbox->is_woken = true;
+    return must;
 }
 
 /* False if the inbox is closed. */
 static bool leave(struct inbox *inbox, struct queue *queue, struct link *link)
 {
     bool is_open;
-    bool was_empty;
+    bool wake = false;
 
     lock(inbox);
     is_open = !inbox->is_closed;
-    was_empty = is_empty(inbox);
     if (is_open) {
         queue_push(queue, link);
+        wake = must_wake(inbox);
     }
     unlock(inbox);
-    if (is_open && was_empty) {
+    if (wake) {
         inbox_wake(inbox);
     }
     return is_open;
@@ -106,6 +111,8 @@ void inbox_take(struct inbox *inbox, struct queue *submissions, struct queue *re
     queue_append(submissions, &inbox->submissions);
     queue_append(reads, &inbox->reads);
     queue_append(executed, &inbox->executed);
+    inbox->n_executed = 0;
+    inbox->is_woken = false;
     unlock(inbox);
 }
 
@@ -142,14 +149,17 @@ void inbox_result(struct inbox *inbox, struct submission *submission, struct sli
 
 void inbox_executed(struct inbox *inbox, struct applied *work)
 {
-    bool was_empty;
+    bool is_urgent = work->kind == APPLIED_DURABLE || work->entry.size > LIMIT_ENTRY_BYTES / 4;
+    bool wake = false;
 
     post_answers(inbox);
     lock(inbox);
-    was_empty = is_empty(inbox);
     queue_push(&inbox->executed, &work->link); /* Also after the end: the work is waited for. */
+    if (++inbox->n_executed >= INBOX_EXECUTED || is_urgent) {
+        wake = must_wake(inbox);
+    }
     unlock(inbox);
-    if (was_empty) {
+    if (wake) {
         inbox_wake(inbox);
     }
 }

@@ -15,6 +15,8 @@
 
 /* Mailboxes to which one entry's answers are gathered before they are posted. */
 #define INBOX_HOMES 32u
+/* So many executed entries wake the loop. */
+#define INBOX_EXECUTED 16u
 
 struct inbox {
     /* Private. */
@@ -23,7 +25,9 @@ struct inbox {
     struct queue submissions; /* struct submission, by message.link */
     struct queue reads;       /* struct read_ticket, by message.link */
     struct queue executed;    /* struct applied */
+    bool is_woken;            /* The loop was told, and has not looked yet. */
     bool is_closed;
+    unsigned n_executed;
     atomic_uint_least64_t pending_commands;
     atomic_uint_least64_t pending_bytes;
     atomic_uint_least64_t pending_reads;
@@ -49,7 +53,9 @@ void inbox_take(struct inbox *inbox, struct queue *submissions, struct queue *re
                 struct queue *executed);
 
 /* The apply thread: the result of one command of @submission; the answer leaves with
- * inbox_executed(), which gives @work to the consensus thread. */
+ * inbox_executed(), which gives @work to the consensus thread. That has no hurry with what it only
+ * releases: it is woken when INBOX_EXECUTED of it are there, or for other mail, and must look at
+ * least every few milliseconds. */
 void inbox_result(struct inbox *inbox, struct submission *submission, struct slice result);
 void inbox_executed(struct inbox *inbox, struct applied *work);
 

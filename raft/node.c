@@ -190,18 +190,21 @@ static void on_mail(uv_async_t *async)
 }
 
 /* The turn that it causes is all that is wanted. */
-static void on_gathered(uv_timer_t *timer)
+static void on_next_turn(uv_timer_t *timer)
 {
     (void)timer;
 }
 
 static void end_turn(struct node *node)
 {
+    unsigned wait_ms;
+
     if (node->agreement != NULL) {
         agreement_flush(node->agreement, node_now_ms(node));
-        if (agreement_is_gathering(node->agreement) &&
-            !uv_is_active((uv_handle_t *)&node->gathering)) {
-            CHECK(uv_timer_start(&node->gathering, on_gathered, 1, 0) == 0);
+        wait_ms = agreement_next_turn_ms(node->agreement);
+        if (wait_ms != 0 && (!uv_is_active((uv_handle_t *)&node->next_turn) ||
+                             uv_timer_get_due_in(&node->next_turn) > wait_ms)) {
+            CHECK(uv_timer_start(&node->next_turn, on_next_turn, wait_ms, 0) == 0);
         }
     }
     peers_flush(node->peers);
@@ -236,6 +239,7 @@ static void on_tick(uv_timer_t *ticker)
 {
     struct node *node = ticker->data;
 
+    read_mail(node);
     if (node->watcher != NULL) { /* All parts are there. */
         agreement_tick(node->agreement, node_now_ms(node), wall_ms(),
                        watcher_free_disk_bytes(node->watcher));
@@ -452,7 +456,7 @@ static enum status open_loop(struct node *node, struct error *error)
     CHECK(uv_prepare_init(&node->loop, &node->prepare) == 0);
     CHECK(uv_check_init(&node->loop, &node->check) == 0);
     CHECK(uv_timer_init(&node->loop, &node->ticker) == 0);
-    CHECK(uv_timer_init(&node->loop, &node->gathering) == 0);
+    CHECK(uv_timer_init(&node->loop, &node->next_turn) == 0);
     node->prepare.data = node;
     node->check.data = node;
     node->ticker.data = node;

@@ -40,7 +40,7 @@ struct node {
     uv_prepare_t prepare;
     uv_check_t check;
     uv_timer_t ticker;
-    uv_timer_t gathering; /* Ends the wait of agreement_is_gathering(). */
+    uv_timer_t next_turn; /* See agreement_next_turn_ms(). */
     struct inbox inbox;
     struct mailbox home; /* Of the watcher's submission. */
     struct peers *peers;

@@ -380,8 +380,8 @@ static void observe(struct seam *seam)
         seam->leader_term = raft->current_term;
         seam->barrier_index = raft_last_index(raft);
         for (unsigned i = 0; i < LIMIT_MEMBERS; i++) {
-            seam->peers[i].announced = 0;
-            seam->peers[i].sent_index = 0;
+            seam->peers[i] = (struct seam_peer){.id = seam->peers[i].id,
+                                                .queued_bytes = seam->peers[i].queued_bytes};
         }
     }
 }
@@ -488,20 +488,51 @@ enum status seam_propose(struct seam *seam, struct slice entry, uint64_t *index)
     return STATUS_OK;
 }
 
-void seam_announce_commit(struct seam *seam)
+void seam_await_commit(struct seam *seam, uint64_t id, uint64_t index)
+{
+    struct seam_peer *peer = seam_peer(seam, id);
+
+    if (peer != NULL && index > peer->awaited) {
+        peer->awaited = index;
+    }
+}
+
+/* Has @peer waited long enough for an entry that tells it? */
+static bool is_due(const struct seam *seam, struct seam_peer *peer, uint64_t now_ms)
+{
+    if (peer->owed <= peer->announced) {
+        peer->owed = seam->raft.commit_index;
+        peer->owed_ms = now_ms;
+    }
+    return peer->awaited > peer->announced || now_ms - peer->owed_ms >= SEAM_ANNOUNCE_MS;
+}
+
+bool seam_announce_commit(struct seam *seam, uint64_t now_ms)
 {
     const struct raft_configuration *configuration = &seam->raft.configuration;
+    bool are_left = false;
 
     if (seam->failed || seam->raft.state != RAFT_LEADER || seam->raft.commit_index == 0) {
-        return;
+        return false;
     }
+    observe(seam); /* What is known of the others is of this term. */
     for (unsigned i = 0; i < configuration->n; i++) {
         const struct raft_server *server = &configuration->servers[i];
+        struct seam_peer *peer = server->id == seam->raft.id || server->role == RAFT_SPARE
+                                     ? NULL
+                                     : seam_peer(seam, server->id);
 
-        if (server->id != seam->raft.id && server->role != RAFT_SPARE) {
-            seam_announce_to(seam, server);
+        if (peer == NULL ||
+            (peer->announced >= seam->raft.commit_index && !MUTATION(announced_without_end))) {
+            continue;
+        }
+        if (is_due(seam, peer, now_ms) || MUTATION(announced_without_end)) {
+            seam_announce_to(seam, peer, server);
+        } else {
+            are_left = true;
         }
     }
+    return are_left;
 }
 
 void seam_set_backlog(struct seam *seam, size_t bytes)

@@ -94,8 +94,13 @@ uint64_t seam_term(const struct seam *seam);
  * STATUS_BUSY, STATUS_DISK_FULL. On success *@index is where it will be if this term commits it. */
 MUST_USE enum status seam_propose(struct seam *seam, struct slice entry, uint64_t *index);
 
-/* Leader: tell followers the commit index now instead of with the next heartbeat. */
-void seam_announce_commit(struct seam *seam);
+/* Leader: a client of member @id waits for the entry at @index, or for a read as of it. */
+void seam_await_commit(struct seam *seam, uint64_t id, uint64_t index);
+/* Leader: tell the others what is committed: those that wait for it now, the rest after
+ * SEAM_ANNOUNCE_MS, if no entry has told them by then; so an entry costs no more messages than
+ * somebody needs. True if there are some left to tell: call again within a millisecond or two. */
+#define SEAM_ANNOUNCE_MS 2u
+bool seam_announce_commit(struct seam *seam, uint64_t now_ms);
 
 /* The executor's progress: bounds what a follower takes from the leader. */
 void seam_set_backlog(struct seam *seam, size_t bytes);

@@ -327,20 +327,34 @@ static int on_snapshot_get(struct raft_io *io, struct raft_io_snapshot_get *requ
 
 /* --- Sending --- */
 
-static struct seam_peer *peer_of(struct seam *seam, uint64_t id)
+static bool is_member(const struct seam *seam, uint64_t id)
+{
+    const struct raft_configuration *configuration = &seam->raft.configuration;
+
+    for (unsigned i = 0; i < configuration->n; i++) {
+        if (configuration->servers[i].id == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+struct seam_peer *seam_peer(struct seam *seam, uint64_t id)
 {
     struct seam_peer *unused = NULL;
 
     for (unsigned i = 0; i < LIMIT_MEMBERS; i++) {
-        if (seam->peers[i].id == id) {
-            return &seam->peers[i];
+        struct seam_peer *peer = &seam->peers[i];
+
+        if (peer->id == id) {
+            return peer;
         }
-        if (unused == NULL && seam->peers[i].id == 0) {
-            unused = &seam->peers[i];
+        if (unused == NULL && peer->queued_bytes == 0 && !is_member(seam, peer->id)) {
+            unused = peer; /* Free, or of one that was removed. */
         }
     }
     if (unused != NULL) {
-        unused->id = id;
+        *unused = (struct seam_peer){.id = id};
     }
     return unused;
 }
@@ -421,7 +435,7 @@ static int on_send(struct raft_io *io, struct raft_io_send *request,
     struct seam *seam = seam_of(io);
     struct raft_message amended = *message;
     struct send *send = seam_new(sizeof *send);
-    struct seam_peer *peer = peer_of(seam, message->server_id);
+    struct seam_peer *peer = seam_peer(seam, message->server_id);
     size_t bytes = size_of(message);
 
     send->real.data = send;
@@ -459,9 +473,9 @@ static void on_announced(struct raft_io_send *request, int status)
 /* An empty AppendEntries behind what is committed: on the same stream, so the entries come before
  * it. libraft's own way would be a tick with a heartbeat of 0, which also takes every follower for
  * lost that has not answered since the tick before, and sends it all again. */
-void seam_announce_to(struct seam *seam, const struct raft_server *server)
+void seam_announce_to(struct seam *seam, const struct seam_peer *peer,
+                      const struct raft_server *server)
 {
-    struct seam_peer *peer = peer_of(seam, server->id);
     struct raft_message message = {
         .type = RAFT_APPEND_ENTRIES,
         .server_id = server->id,
@@ -473,9 +487,7 @@ void seam_announce_to(struct seam *seam, const struct raft_server *server)
                            .leader_commit = seam->raft.commit_index},
     };
 
-    if (peer == NULL || peer->sent_index < seam->raft.commit_index ||
-        message.append_entries.prev_log_term == 0 ||
-        (peer->announced >= seam->raft.commit_index && !MUTATION(announced_without_end))) {
+    if (peer->sent_index < seam->raft.commit_index || message.append_entries.prev_log_term == 0) {
         return;
     }
     /* on_send() never fails. */

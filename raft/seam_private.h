@@ -19,6 +19,9 @@ struct seam_peer {
     uint64_t id;         /* 0: unused. */
     uint64_t announced;  /* The last commit index that it was sent in this term ... */
     uint64_t sent_index; /* ... and the last entry. */
+    uint64_t awaited;    /* It has clients that wait for this index; ... */
+    uint64_t owed;       /* ... this one it shall know ... */
+    uint64_t owed_ms;    /* ... since this time. */
     size_t queued_bytes;
 };
 
@@ -92,8 +95,12 @@ void seam_set_threshold(struct seam *seam);
 void seam_fail(struct seam *seam, enum status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Tell @server what is committed, if it was sent that and does not know yet. */
-void seam_announce_to(struct seam *seam, const struct raft_server *server);
+/* What is known of the messages to @id; NULL: there is no place for one more. */
+struct seam_peer *seam_peer(struct seam *seam, uint64_t id);
+
+/* Tell @server, which is @peer, what is committed, if it was sent that. */
+void seam_announce_to(struct seam *seam, const struct seam_peer *peer,
+                      const struct raft_server *server);
 
 /* Call back what was not sent. */
 void seam_fire_unsent(struct seam *seam);

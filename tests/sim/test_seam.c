@@ -14,6 +14,7 @@
 
 #define SELF        1u
 #define OTHER       2u
+#define THIRD       3u
 #define ELECTION_MS 150u
 
 struct fixture {
@@ -22,7 +23,9 @@ struct fixture {
     struct sim_disk disk;
     struct sim_io io;
     struct seam *seam;
-    unsigned n_results; /* Answers to entries or a state that were sent. */
+    unsigned n_results;       /* Answers to entries or a state that were sent. */
+    uint64_t told[THIRD + 1]; /* The commit index that each was sent last ... */
+    uint64_t sent[THIRD + 1]; /* ... and the last entry. */
 };
 
 static void on_send(void *data, const struct raft_message *message)
@@ -30,6 +33,11 @@ static void on_send(void *data, const struct raft_message *message)
     struct fixture *f = data;
 
     f->n_results += message->type == RAFT_APPEND_ENTRIES_RESULT ? 1 : 0;
+    if (message->type == RAFT_APPEND_ENTRIES) {
+        f->told[message->server_id] = message->append_entries.leader_commit;
+        f->sent[message->server_id] =
+            message->append_entries.prev_log_index + message->append_entries.n_entries;
+    }
 }
 
 static void on_turn(void *data)
@@ -43,6 +51,13 @@ static void on_commit(void *data, uint64_t index, uint64_t term, struct slice by
     (void)index;
     (void)term;
     (void)bytes;
+}
+
+static void on_skip(void *data, uint64_t index, uint64_t term)
+{
+    (void)data;
+    (void)index;
+    (void)term;
 }
 
 static void bootstrap(struct seam *seam)
@@ -65,7 +80,8 @@ static int set_up(void **state)
                                    .cluster_id = "00000000-0000-4000-8000-000000000001",
                                    .election_timeout_ms = ELECTION_MS,
                                    .heartbeat_ms = 30,
-                                   .on_commit = on_commit};
+                                   .on_commit = on_commit,
+                                   .on_skip = on_skip};
 
     f = (struct fixture){.sim = sim_open(1)};
     sim_disk_init(&f.disk);
@@ -188,11 +204,76 @@ static void what_an_earlier_leader_offers_is_not_accepted(void **state)
     assert_int_equal(f->n_results, 2);
 }
 
+/* @id has all that it was sent. */
+static void receive_stored(struct fixture *f, uint64_t id)
+{
+    struct raft_message message = {.type = RAFT_APPEND_ENTRIES_RESULT,
+                                   .server_id = id,
+                                   .server_address =
+                                       id == OTHER ? "0000000000000002" : "0000000000000003"};
+
+    message.append_entries_result = (struct raft_append_entries_result){
+        .version = 1, .term = view_of(f).term, .last_log_index = f->sent[id]};
+    f->io.recv(&f->io.io, &message);
+}
+
+/* The others are so quick that libraft has no heartbeat to send meanwhile. */
+static uint64_t commit_one(struct fixture *f)
+{
+    static const uint8_t entry[8] = {0};
+    uint64_t index;
+
+    assert_int_equal(seam_propose(f->seam, slice_of(entry, sizeof entry), &index), STATUS_OK);
+    receive_stored(f, OTHER);
+    receive_stored(f, THIRD);
+    assert_int_equal(view_of(f).commit_index, index);
+    return index;
+}
+
+static void who_waits_is_told_at_once_and_others_a_little_later(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t index;
+    uint64_t before;
+
+    run_to_candidate(f);
+    receive_vote(f, 2, true);
+    receive_vote(f, 2, false);
+    receive_stored(f, OTHER); /* Now libraft knows where their logs are. */
+    receive_stored(f, THIRD);
+    before = commit_one(f);
+    (void)seam_announce_commit(f->seam, sim_now_ms(f->sim) + SEAM_ANNOUNCE_MS);
+    (void)seam_announce_commit(f->seam, sim_now_ms(f->sim) + 2 * SEAM_ANNOUNCE_MS);
+    assert_int_equal(f->told[OTHER], before);
+    assert_int_equal(f->told[THIRD], before);
+
+    index = commit_one(f);
+    seam_await_commit(f->seam, OTHER, index);
+    assert_true(seam_announce_commit(f->seam, 1000));
+    assert_int_equal(f->told[OTHER], index);
+    assert_int_equal(f->told[THIRD], before);
+    assert_true(seam_announce_commit(f->seam, 1000 + SEAM_ANNOUNCE_MS - 1));
+    assert_int_equal(f->told[THIRD], before);
+    assert_false(seam_announce_commit(f->seam, 1000 + SEAM_ANNOUNCE_MS));
+    assert_int_equal(f->told[THIRD], index);
+
+    /* An entry tells it, too: then nothing is left to tell but that entry's own commit. */
+    before = index;
+    index = commit_one(f);
+    assert_true(seam_announce_commit(f->seam, 2000));
+    assert_int_equal(commit_one(f), index + 1);
+    assert_int_equal(f->told[THIRD], index);
+    assert_true(seam_announce_commit(f->seam, 2000 + SEAM_ANNOUNCE_MS));
+    assert_int_equal(f->told[THIRD], index);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(votes_that_come_late_change_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_an_earlier_leader_offers_is_not_accepted, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(who_waits_is_told_at_once_and_others_a_little_later, set_up,
                                         tear_down),
     };
 
