@@ -182,7 +182,7 @@ static int find_trees(struct store *store)
 }
 
 /* LMDB syncs its file, but not the name of the file. */
-static enum status sync_directory(struct store *store, struct error *error)
+enum status store_sync_directory(struct store *store, struct error *error)
 {
     enum status status = STATUS_OK;
     int directory = open(store->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -215,7 +215,7 @@ static enum status make_trees(struct store *store, struct error *error)
         return store_fail(store, rv, "make the trees of store", error);
     }
     rv = mdb_txn_commit(mdb);
-    return rv == 0 ? sync_directory(store, error)
+    return rv == 0 ? store_sync_directory(store, error)
                    : store_fail(store, rv, "make the trees of store", error);
 }
 
@@ -258,8 +258,8 @@ static enum status open_trees(struct store *store, struct error *error)
     return load_layers(store, error);
 }
 
-enum status store_open(const struct store_options *options, struct store **store,
-                       struct error *error)
+enum status store_open_bare(const struct store_options *options, struct store **store,
+                            struct error *error)
 {
     struct store *s = memory_new_zeroed(1, sizeof *s);
     enum status status;
@@ -277,15 +277,9 @@ enum status store_open(const struct store_options *options, struct store **store
     if (status != STATUS_OK) {
         goto err_after_lock;
     }
-    status = open_trees(s, error);
-    if (status != STATUS_OK) {
-        goto err_after_env;
-    }
     *store = s;
     return STATUS_OK;
 
-err_after_env:
-    mdb_env_close(s->env);
 err_after_lock:
     (void)close(s->lock); /* Gives up the lock; nothing was written through it. */
 err_after_alloc:
@@ -293,6 +287,33 @@ err_after_alloc:
     free(s->directory);
     free(s);
     return status;
+}
+
+void store_close_bare(struct store *store)
+{
+    mdb_env_close(store->env);
+    (void)close(store->lock); /* As above. */
+    CHECK(pthread_mutex_destroy(&store->mutex) == 0);
+    free(store->directory);
+    free(store);
+}
+
+enum status store_open(const struct store_options *options, struct store **store,
+                       struct error *error)
+{
+    struct store *opened;
+    enum status status = store_open_bare(options, &opened, error);
+
+    if (status != STATUS_OK) {
+        return status;
+    }
+    status = open_trees(opened, error);
+    if (status != STATUS_OK) {
+        store_close_bare(opened);
+        return status;
+    }
+    *store = opened;
+    return STATUS_OK;
 }
 
 void store_close(struct store *store)
@@ -307,11 +328,7 @@ void store_close(struct store *store)
     if (store->layers.frozen != NULL) {
         memtable_unref(store->layers.frozen);
     }
-    mdb_env_close(store->env);
-    (void)close(store->lock); /* As above. */
-    CHECK(pthread_mutex_destroy(&store->mutex) == 0);
-    free(store->directory);
-    free(store);
+    store_close_bare(store);
 }
 
 /* --- Statistics --- */

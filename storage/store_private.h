@@ -1,4 +1,4 @@
-/* What store.c, txn.c, cursor.c and flush.c share, and no one else may see. */
+/* What store.c, txn.c, cursor.c, flush.c and bulk.c share, and no one else may see. */
 #ifndef HOLDFAST_STORAGE_STORE_PRIVATE_H
 #define HOLDFAST_STORAGE_STORE_PRIVATE_H
 
@@ -67,6 +67,14 @@ struct store {
 /* In a memtable, the keys of "local" have this byte in front; those of "state" never begin so. */
 #define LOCAL_MARK  0u
 #define LOCAL_STATE "state" /* The key of the saved struct state. */
+
+/* The environment and its lock, without trees: for who makes them otherwise (bulk.c). */
+enum status store_open_bare(const struct store_options *options, struct store **store,
+                            struct error *error);
+void store_close_bare(struct store *store);
+
+/* Make the names of the environment's files durable. */
+enum status store_sync_directory(struct store *store, struct error *error);
 
 /* Tell on_damage(), if nothing was told before. */
 void store_note_damage(struct store *store, const char *what);

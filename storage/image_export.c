@@ -1,0 +1,130 @@
+#include "storage/image_export.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "daemon/base/check.h"
+
+#define WRITE_BYTES    (1u << 20)
+#define PROGRESS_BYTES (4u << 20)
+
+struct walk {
+    const struct image_export *options;
+    const struct image_facts *facts;
+    struct error *error;
+    struct buffer out;
+    uint64_t written;
+    uint64_t reported;
+};
+
+static enum status write_all(struct walk *walk)
+{
+    struct slice rest = buffer_slice(&walk->out);
+
+    while (rest.size > 0) {
+        ssize_t n = write(walk->options->fd, rest.data, rest.size);
+
+        if (n < 0 && errno != EINTR) {
+            return error_set(walk->error, status_from_errno(errno), "could not write the image: %s",
+                             strerror(errno));
+        }
+        if (n > 0) {
+            rest = slice_from(rest, (size_t)n);
+        }
+    }
+    walk->written += walk->out.size;
+    buffer_clear(&walk->out);
+    return STATUS_OK;
+}
+
+static enum status report(struct walk *walk)
+{
+    const struct image_export *options = walk->options;
+
+    walk->reported = walk->written;
+    return options->on_progress == NULL
+               ? STATUS_OK
+               : options->on_progress(options->data, walk->facts, walk->written, walk->error);
+}
+
+static enum status flush(struct walk *walk, size_t least)
+{
+    enum status status = STATUS_OK;
+
+    if (walk->out.size >= least) {
+        status = write_all(walk);
+    }
+    if (status == STATUS_OK && walk->written - walk->reported >= PROGRESS_BYTES) {
+        status = report(walk);
+    }
+    return status;
+}
+
+static enum status walk_records(struct walk *walk, struct txn *txn, struct image_writer *writer)
+{
+    static const uint8_t first[] = {1}; /* No key begins with a zero byte. */
+    struct cursor *cursor;
+    struct slice payload;
+    struct slice key;
+    enum status status = cursor_open(txn, &cursor);
+    enum status step;
+
+    if (status != STATUS_OK) {
+        return error_set(walk->error, status, "could not read the state: %s", status_text(status));
+    }
+    step = cursor_seek(cursor, slice_of(first, sizeof first), &key, &payload);
+    while (step == STATUS_OK && status == STATUS_OK) {
+        image_writer_add(writer, key, payload, &walk->out);
+        status = flush(walk, WRITE_BYTES);
+        if (status == STATUS_OK) {
+            step = cursor_next(cursor, &key, &payload);
+        }
+    }
+    cursor_close(cursor);
+    if (status == STATUS_OK && step != STATUS_END) {
+        status = error_set(walk->error, step, "could not read the state: %s", status_text(step));
+    }
+    return status;
+}
+
+static enum status write_image(struct walk *walk, struct txn *txn, struct image_totals *totals)
+{
+    struct image_writer *writer = image_writer_open(walk->facts, &walk->out);
+    enum status status = report(walk);
+
+    if (status == STATUS_OK) {
+        status = walk_records(walk, txn, writer);
+    }
+    if (status == STATUS_OK) {
+        image_writer_finish(writer, &walk->out, totals);
+        status = flush(walk, 0);
+    }
+    image_writer_close(writer);
+    return status;
+}
+
+enum status image_export(const struct image_export *options, struct image_facts *facts,
+                         struct image_totals *totals, struct error *error)
+{
+    struct walk walk = {.options = options, .error = error};
+    struct image_facts found = {.cluster_id = ""};
+    struct txn *txn = NULL;
+    enum status status;
+
+    CHECK(strlen(options->cluster_id) == IMAGE_CLUSTER_BYTES);
+    memcpy(found.cluster_id, options->cluster_id, sizeof found.cluster_id);
+    status = txn_begin_read(options->store, &txn, error);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    found.state = *txn_state(txn);
+    walk.facts = &found;
+    status = write_image(&walk, txn, totals);
+    txn_end_read(txn);
+    txn_reader_close(txn);
+    buffer_close(&walk.out);
+    if (status == STATUS_OK) {
+        *facts = found;
+    }
+    return status;
+}
