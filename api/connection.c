@@ -5,12 +5,14 @@
  *    What arrives meanwhile waits in ahead.
  * 4. The answer is appended to out; connections_flush() sends it at the end of the loop's turn.
  *    The connection is IDLE again, or READING the next request.
+ *    A body from a source follows piece by piece, each when the one before is with the system:
+ *    STREAMING. What that client does not take waits in its file.
  * 5. After the last answer: ENDING. It is sent, our side is shut, and what the client still sends
  * is thrown away until it closes its side, so that it can read the answer (RFC 9112, section 9.6).
  *
- *     IDLE -> READING -> WORKING -> IDLE
- *       \         \         |  \-> ENDING
- *        \---------\--------+---------+-> CLOSED
+ *     IDLE -> READING -> WORKING -> [STREAMING ->] IDLE
+ *       \         \         |  \--> [STREAMING ->] ENDING
+ *        \---------\--------+-----------+------------+-> CLOSED
  *
  * What can go wrong:
  * - The request is malformed, too large or too slow: it gets its 4xx from WORKING, then ENDING.
@@ -33,7 +35,7 @@
 #define MIN_SWEEP_MS   10
 #define MAX_SWEEP_MS   1000
 
-enum connection_state { IDLE, READING, WORKING, ENDING, CLOSED, STATES };
+enum connection_state { IDLE, READING, WORKING, STREAMING, ENDING, CLOSED, STATES };
 
 struct connection {
     struct connections *all;
@@ -58,15 +60,18 @@ struct connection {
     size_t large_bytes; /* Its part of shared->large_bytes. */
     struct buffer in;   /* The message begins at start. */
     size_t start;
-    size_t discarded_bytes; /* Since the last answer. */
-    struct buffer ahead;    /* What came while a request was worked on. */
-    struct buffer out;      /* Answers that wait for the end of the turn. */
-    struct buffer sending;  /* Answers that libuv is writing. */
+    size_t discarded_bytes;     /* Since the last answer. */
+    struct buffer ahead;        /* What came while a request was worked on. */
+    struct buffer out;          /* Answers that wait for the end of the turn. */
+    struct buffer sending;      /* Answers that libuv is writing. */
+    struct body_source *source; /* STREAMING. */
+    uint64_t streamed_bytes;    /* Of it. */
     struct http http;
     struct request request;
 };
 
 static void process(struct connection *c);
+static void stream(struct connection *c);
 static void update_reading(struct connection *c);
 static void maybe_free(struct connection *c);
 
@@ -80,7 +85,8 @@ static void move(struct connection *c, enum connection_state state)
     static const uint8_t allowed[STATES] = {
         [IDLE] = 1u << READING | 1u << WORKING | 1u << ENDING | 1u << CLOSED,
         [READING] = 1u << WORKING | 1u << CLOSED,
-        [WORKING] = 1u << IDLE | 1u << ENDING | 1u << CLOSED,
+        [WORKING] = 1u << STREAMING | 1u << IDLE | 1u << ENDING | 1u << CLOSED,
+        [STREAMING] = 1u << IDLE | 1u << ENDING | 1u << CLOSED,
         [ENDING] = 1u << CLOSED,
     };
 
@@ -115,6 +121,14 @@ static void on_closed(uv_handle_t *handle)
     maybe_free(c);
 }
 
+static void close_source(struct connection *c)
+{
+    if (c->source != NULL) {
+        c->source->close(c->source);
+        c->source = NULL;
+    }
+}
+
 /* The handle is closed, and no handler has the request. */
 static void maybe_free(struct connection *c)
 {
@@ -143,6 +157,7 @@ static void close_now(struct connection *c)
         return;
     }
     move(c, CLOSED);
+    close_source(c);
     c->request.is_gone = true;
     if (c->request.owner != NULL && c->request.on_gone != NULL) {
         c->request.on_gone(&c->request);
@@ -187,7 +202,9 @@ static void mark_dirty(struct connection *c)
 
 static void after_sending(struct connection *c)
 {
-    if (c->state == ENDING) {
+    if (c->state == STREAMING) {
+        stream(c);
+    } else if (c->state == ENDING) {
         shut(c);
     } else if (may_parse(c) && (has_input(c) || c->at_end)) {
         process(c);
@@ -209,11 +226,12 @@ static void on_written(uv_write_t *write, int rv)
     }
 }
 
-/* Send out at once as far as the socket takes it; libuv sends the rest. */
+/* Send out at once as far as the socket takes it; libuv sends the rest. Of a stream libuv sends
+ * all, and tells in a later turn: a client that takes it fast must not keep the others waiting. */
 static void send_out(struct connection *c)
 {
     uv_buf_t buf = uv_buf_init((char *)c->out.data, (unsigned)c->out.size);
-    int sent = uv_try_write((uv_stream_t *)&c->tcp, &buf, 1);
+    int sent = c->state == STREAMING ? UV_EAGAIN : uv_try_write((uv_stream_t *)&c->tcp, &buf, 1);
 
     if (sent < 0 && sent != UV_EAGAIN) {
         close_now(c);
@@ -384,7 +402,7 @@ static void update_reading(struct connection *c)
     size_t ahead = c->ahead.size;
     bool wanted;
 
-    if (c->state == WORKING) {
+    if (c->state == WORKING || c->state == STREAMING) {
         ahead += c->in.size - c->start - c->http.end;
     }
     wanted = c->state != CLOSED && !c->at_end &&
@@ -418,6 +436,50 @@ static void end(struct connection *c)
     }
 }
 
+/* The answer is in out, or was sent: go on, or end. */
+static void after_answer(struct connection *c)
+{
+    if (!c->keep_alive) {
+        end(c);
+    } else {
+        move(c, IDLE);
+        drop_message(c);
+        process(c);
+    }
+}
+
+/* What was sent before is with the system: read the next piece. */
+static void stream(struct connection *c)
+{
+    uint64_t left = c->source->size - c->streamed_bytes;
+    size_t size = left < LIMIT_STREAM_BYTES ? (size_t)left : LIMIT_STREAM_BYTES;
+    size_t before = c->out.size;
+
+    if (c->source->read(c->source, c->streamed_bytes, size, &c->out) != STATUS_OK ||
+        c->out.size - before != size) {
+        close_now(c); /* The client sees that its length is not reached. */
+        return;
+    }
+    c->streamed_bytes += size;
+    mark_dirty(c);
+    if (c->streamed_bytes == c->source->size) {
+        close_source(c);
+        c->keep_alive = c->keep_alive && !c->all->draining;
+        after_answer(c);
+    }
+}
+
+/* Take the body that follows the head, if one does. */
+static void take_source(struct connection *c, struct response *response)
+{
+    if (response->source != NULL && c->request.method != METHOD_HEAD) {
+        c->source = response->source;
+        response->source = NULL;
+        c->streamed_bytes = 0;
+        move(c, STREAMING);
+    }
+}
+
 static void on_answer(struct request *request, struct response *response)
 {
     struct connection *c = request->owner;
@@ -428,6 +490,7 @@ static void on_answer(struct request *request, struct response *response)
     c->keep_alive = c->keep_alive && !c->all->draining;
     if (c->state == WORKING) {
         append_response(c, response);
+        take_source(c, response);
     }
     response_close(response);
     free(request->state);
@@ -435,12 +498,8 @@ static void on_answer(struct request *request, struct response *response)
     request->owner = NULL;
     if (c->state == CLOSED) {
         maybe_free(c);
-    } else if (!c->keep_alive) {
-        end(c);
-    } else {
-        move(c, IDLE);
-        drop_message(c);
-        process(c);
+    } else if (c->state != STREAMING) {
+        after_answer(c);
     }
 }
 
@@ -620,6 +679,7 @@ static void check_time(struct connection *c, uint64_t now)
         }
         break;
     case WORKING:
+    case STREAMING:
     case CLOSED:
     case STATES:
         break;

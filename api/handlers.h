@@ -42,6 +42,9 @@ void transactions_post(struct request *request);
 /* cluster.c: /v1/cluster */
 void cluster_get(struct request *request);
 
+/* snapshot.c: /v1/snapshot */
+void snapshot_get(struct request *request);
+
 /* health.c: what concerns this node alone; needs neither leader nor state. */
 void livez_get(struct request *request);
 void readyz_get(struct request *request);

@@ -8,9 +8,9 @@
 #include "daemon/base/memory.h"
 
 /* The statuses that we answer with; others, which do not occur, share a place. */
-static const unsigned statuses[] = {200, 201, 202, 204, 206, 304, 400, 401, 403,
-                                    404, 405, 408, 409, 410, 412, 413, 414, 415,
-                                    422, 428, 429, 431, 500, 503, 504, 507, 0};
+static const unsigned statuses[] = {200, 201, 202, 204, 206, 304, 400, 401, 403, 404,
+                                    405, 408, 409, 410, 412, 413, 414, 415, 416, 422,
+                                    428, 429, 431, 500, 503, 504, 507, 0};
 #define N_STATUSES (sizeof(statuses) / sizeof(statuses[0]))
 
 /* Upper bounds of the latency buckets. A bucket holds what is above the one before. */

@@ -3,6 +3,7 @@
 #include "daemon/base/log.h"
 #include "raft/node.h"
 #include "storage/applier.h"
+#include "storage/image_spool.h"
 #include "storage/store.h"
 
 void metric_begin(struct buffer *text, const char *name, const char *type, const char *help)
@@ -111,8 +112,26 @@ static void write_applier(const struct applier_statistics *applier, struct buffe
                 applier->flushes, applier->flush_nanoseconds);
 }
 
+static void write_images(const struct image_spools_statistics *images, struct buffer *text)
+{
+    metric_time(text, "holdfast_image_export_seconds", "Images of the state written to a file.",
+                images->exports, images->export_nanoseconds);
+    metric_number(text, "holdfast_image_export_failures_total", "counter",
+                  "Those that came to nothing.", images->failures);
+    metric_number(text, "holdfast_image_export_bytes_total", "counter", "Bytes written so.",
+                  images->exported_bytes);
+    metric_number(text, "holdfast_image_shared_total", "counter",
+                  "Requests that got an image which was made for another one.", images->shared);
+    metric_number(text, "holdfast_image_files", "gauge", "Images in files of this node.",
+                  images->files);
+    metric_number(text, "holdfast_image_file_bytes", "gauge", "Their bytes.", images->file_bytes);
+    metric_number(text, "holdfast_image_waiting", "gauge", "Requests that wait for an image.",
+                  images->waiting);
+}
+
 void metrics_write_node(struct node *node, struct buffer *text)
 {
+    struct image_spools_statistics images;
     struct applier_statistics applier;
     struct node_status status;
 
@@ -124,6 +143,8 @@ void metrics_write_node(struct node *node, struct buffer *text)
                   "1 if a voter is short of disk, and what adds is refused.", status.storage_full);
     applier_statistics(node_applier(node), &applier);
     write_applier(&applier, text);
+    image_spools_statistics(node_spools(node), &images);
+    write_images(&images, text);
 }
 
 void metrics_write_store(struct store *store, struct buffer *text)

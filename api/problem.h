@@ -32,6 +32,7 @@
     X(TOO_LARGE, "too-large", 413, "It is too large")                                              \
     X(URI_TOO_LONG, "uri-too-long", 414, "The target is too long")                                 \
     X(UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", 415, "The content type is not supported")  \
+    X(RANGE_NOT_SATISFIABLE, "range-not-satisfiable", 416, "The range is behind the end")          \
     X(IDEMPOTENCY_KEY_REUSED, "idempotency-key-reused", 422,                                       \
       "The idempotency key was used for another request")                                          \
     X(PRECONDITION_REQUIRED, "precondition-required", 428, "A precondition is required")           \

@@ -76,6 +76,9 @@ static const char *const pages[PROBLEMS] = {
     [PROBLEM_UNSUPPORTED_MEDIA_TYPE] =
         "A body needs Content-Type: application/json. PATCH also takes "
         "application/merge-patch+json, and items also take application/octet-stream.",
+    [PROBLEM_RANGE_NOT_SATISFIABLE] =
+        "The range that was asked for begins behind the end of the body, whose size the header "
+        "Content-Range tells. If you have all of it, there is nothing left to fetch.",
     [PROBLEM_IDEMPOTENCY_KEY_REUSED] =
         "The Idempotency-Key was used within the last day for a request with another method, "
         "target or body. Nothing was written. Use a new key for each new request, and the same one "

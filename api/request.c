@@ -99,6 +99,10 @@ void response_close(struct response *response)
 {
     buffer_close(&response->headers);
     buffer_close(&response->body);
+    if (response->source != NULL) {
+        response->source->close(response->source);
+        response->source = NULL;
+    }
 }
 
 void request_respond(struct request *request, struct response *response)

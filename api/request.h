@@ -81,12 +81,25 @@ MUST_USE bool request_allows_parameters(struct request *request, const char *con
 /* True if the client no longer waits. */
 bool request_is_gone(const struct request *request);
 
+/* A body that is too large for memory: it is read piece by piece, as the client takes it. */
+struct body_source {
+    uint64_t size; /* Of the whole body, above 0. */
+    /* On the request's thread: append exactly @size bytes from @offset on. Anything but STATUS_OK
+     * ends the connection in the middle of the body. */
+    enum status (*read)(struct body_source *source, uint64_t offset, size_t size,
+                        struct buffer *bytes);
+    /* On the request's thread: release it, whether all of it was read or not. */
+    void (*close)(struct body_source *source);
+};
+
 /* A response under construction. Zero it, fill it, hand it to request_respond(). */
 struct response {
     unsigned status;
-    const char *content_type; /* NULL: application/json if there is a body. */
-    struct buffer headers;    /* "Name: value\r\n" lines; see response_header(). */
-    struct buffer body;       /* Taken. */
+    const char *content_type;   /* NULL: application/json if there is a body. */
+    bool is_cacheable;          /* The handler says so itself: without Cache-Control: no-store. */
+    struct buffer headers;      /* "Name: value\r\n" lines; see response_header(). */
+    struct buffer body;         /* Taken. */
+    struct body_source *source; /* NULL, or the body, instead of the one above. Taken. */
 };
 
 /* Append a header line. A CR, LF or NUL in the text becomes a blank, so that no client's bytes make

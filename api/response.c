@@ -48,6 +48,8 @@ static const char *reason(unsigned status)
         return "URI Too Long";
     case 415:
         return "Unsupported Media Type";
+    case 416:
+        return "Range Not Satisfiable";
     case 422:
         return "Unprocessable Content";
     case 428:
@@ -104,7 +106,7 @@ static uint8_t *put_bytes(uint8_t *at, struct slice bytes)
     return at + bytes.size;
 }
 
-static uint8_t *put_number(uint8_t *at, size_t number)
+static uint8_t *put_number(uint8_t *at, uint64_t number)
 {
     uint8_t digits[20];
     size_t n = 0;
@@ -124,6 +126,7 @@ void response_write(const struct response *response, const struct response_form 
 {
     const char *type = response->content_type == NULL ? "application/json" : response->content_type;
     size_t body_size = form->without_body ? 0 : response->body.size;
+    uint64_t length = response->source == NULL ? response->body.size : response->source->size;
     uint8_t *start =
         buffer_reserve(out, HEAD_BYTES + strlen(type) + response->headers.size + body_size);
     uint8_t *at = start;
@@ -131,12 +134,12 @@ void response_write(const struct response *response, const struct response_form 
     at = put_number(put(at, "HTTP/1.1 "), response->status);
     at = put(put(at, " "), reason(response->status));
     at = put(put(at, "\r\nDate: "), form->date);
-    at = put(at, "\r\nCache-Control: no-store\r\n");
+    at = put(at, response->is_cacheable ? "\r\n" : "\r\nCache-Control: no-store\r\n");
     if (response->status != 204 && response->status != 304) {
-        if (response->body.size > 0) {
+        if (length > 0) {
             at = put(put(put(at, "Content-Type: "), type), "\r\n");
         }
-        at = put(put_number(put(at, "Content-Length: "), response->body.size), "\r\n");
+        at = put(put_number(put(at, "Content-Length: "), length), "\r\n");
     }
     if (!form->keep_alive) {
         at = put(at, "Connection: close\r\n");

@@ -20,7 +20,8 @@ struct response_form {
     const char *date;
 };
 
-/* Append head and body to @out, in one piece. A 204 or 304 has neither body nor length. */
+/* Append head and body to @out, in one piece, without a body that comes from a source. A 204 or 304
+ * has neither body nor length. */
 void response_write(const struct response *response, const struct response_form *form,
                     struct buffer *out);
 

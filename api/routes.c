@@ -31,6 +31,7 @@ const struct route routes[] = {
      .delete = namespace_delete},
     {.pattern = "/v1/namespaces", .get = namespaces_list},
     {.pattern = "/v1/cluster", .get = cluster_get},
+    {.pattern = "/v1/snapshot", .get = snapshot_get},
     {.pattern = "/livez", .get = livez_get, .local = true},
     {.pattern = "/readyz", .get = readyz_get, .local = true},
     {.pattern = "/metrics", .get = metrics_get, .local = true},

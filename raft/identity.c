@@ -30,6 +30,7 @@ struct identity_directory {
     char *path;
     char *raft;
     char *state;
+    char *images;
     int fd;      /* Of the directory. */
     int lock_fd; /* Closing it gives the lock back. */
     struct identity stored;
@@ -381,6 +382,7 @@ enum status identity_open(const char *path, const char *name, struct identity_di
     opened->path = memory_copy_string(path);
     opened->raft = join(path, "raft");
     opened->state = join(path, "state");
+    opened->images = join(path, "images");
     opened->fd = -1;
     opened->lock_fd = -1;
     status = open_inside(opened, name, error);
@@ -426,6 +428,11 @@ const char *identity_state_directory(const struct identity_directory *directory)
     return directory->state;
 }
 
+const char *identity_images_directory(const struct identity_directory *directory)
+{
+    return directory->images;
+}
+
 enum status identity_mark_damaged(struct identity_directory *directory, const char *reason)
 {
     char temporary[64];
@@ -449,6 +456,7 @@ void identity_close(struct identity_directory *directory)
     free(directory->path);
     free(directory->raft);
     free(directory->state);
+    free(directory->images);
     free(directory);
 }
 

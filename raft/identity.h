@@ -6,6 +6,7 @@
  *   DIR/damaged    there if something in here cannot be trusted any more: refuses to start
  *   DIR/raft/      the log
  *   DIR/state/     the LMDB environment
+ *   DIR/images/    images of it that are being sent
  *
  * Functions wait for the disk. One thread at a time, but for identity_mark_damaged(). */
 #ifndef HOLDFAST_RAFT_IDENTITY_H
@@ -53,9 +54,10 @@ MUST_USE enum status identity_open(const char *path, const char *name,
 MUST_USE enum status identity_store(struct identity_directory *directory,
                                     const struct identity *identity, struct error *error);
 
-/* DIR/raft and DIR/state; borrowed. */
+/* DIR/raft, DIR/state and DIR/images (which is made by who uses it); borrowed. */
 const char *identity_raft_directory(const struct identity_directory *directory);
 const char *identity_state_directory(const struct identity_directory *directory);
+const char *identity_images_directory(const struct identity_directory *directory);
 
 /* Any thread: make later starts refuse, and say why. STATUS_IO if even that cannot be written. */
 enum status identity_mark_damaged(struct identity_directory *directory, const char *reason);

@@ -21,6 +21,7 @@
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
 #include "raft/address.h"
+#include "storage/image_spool.h"
 
 #define TICK_MS               10
 #define LEAVE_MS              2000
@@ -346,6 +347,7 @@ static void release(struct node *node)
     }
     watcher_close(node->watcher);
     members_close(node->members);
+    image_spools_close(node->spools);
     store_close(node->store);
     identity_close(node->directory);
     free(node->name);
@@ -413,6 +415,18 @@ static enum status open_identity(struct node *node, struct error *error)
     return STATUS_OK;
 }
 
+/* Images are made where the state lies. They leave more free than the cluster's own alarm wants. */
+static enum status open_spools(struct node *node, struct error *error)
+{
+    const struct image_spools_options options = {
+        .store = node->store,
+        .directory = identity_images_directory(node->directory),
+        .reserve_bytes = 2 * node->options.free_disk_floor_bytes,
+    };
+
+    return image_spools_open(&options, &node->spools, error);
+}
+
 static enum status open_state(struct node *node, struct error *error)
 {
     const struct store_options store_options = {
@@ -436,7 +450,8 @@ static enum status open_state(struct node *node, struct error *error)
         return status;
     }
     applier_options.store = node->store;
-    return applier_open(&applier_options, &node->applier, error);
+    status = applier_open(&applier_options, &node->applier, error);
+    return status == STATUS_OK ? open_spools(node, error) : status;
 }
 
 static enum status open_loop(struct node *node, struct error *error)
@@ -529,6 +544,11 @@ struct store *node_store(struct node *node)
 struct applier *node_applier(struct node *node)
 {
     return node->applier;
+}
+
+struct image_spools *node_spools(struct node *node)
+{
+    return node->spools;
 }
 
 enum status node_submit(struct node *node, struct submission *submission)

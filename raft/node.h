@@ -15,6 +15,7 @@
 struct node;
 struct store;
 struct applier;
+struct image_spools;
 
 enum node_exit {
     NODE_EXIT_DAMAGED, /* A disk, log or record cannot be trusted. */
@@ -55,6 +56,8 @@ void node_close(struct node *node);
 /* The state, for reading, and the applier, for visibility waits; the node owns both. */
 struct store *node_store(struct node *node);
 struct applier *node_applier(struct node *node);
+/* Images of the state, in files; the node's too. */
+struct image_spools *node_spools(struct node *node);
 
 /* A command on its way through the cluster. Zero it, set the first part, submit it; @message comes
  * to @home when @status and @result are filled in. The memory is the node's until then. */

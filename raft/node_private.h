@@ -30,6 +30,7 @@ struct node {
     struct store *store;
     struct machine_position position; /* At start. */
     struct applier *applier;
+    struct image_spools *spools;
     struct members *members;
     struct watcher *watcher; /* NULL before the raft parts are there. */
 

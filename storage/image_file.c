@@ -43,6 +43,11 @@ enum status image_file_read(const struct image_file *file, uint64_t offset, size
     return STATUS_OK;
 }
 
+void image_file_prefetch(const struct image_file *file, uint64_t offset, size_t size)
+{
+    (void)posix_fadvise(file->fd, (off_t)offset, (off_t)size, POSIX_FADV_WILLNEED); /* A hint. */
+}
+
 enum status image_file_piece(const struct image_file *file, uint64_t number, struct buffer *bytes,
                              struct error *error)
 {

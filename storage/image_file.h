@@ -31,6 +31,9 @@ MUST_USE enum status image_file_piece(const struct image_file *file, uint64_t nu
 MUST_USE enum status image_file_read(const struct image_file *file, uint64_t offset, size_t size,
                                      struct buffer *bytes, struct error *error);
 
+/* Any thread: have the system fetch these bytes soon, without waiting for it. */
+void image_file_prefetch(const struct image_file *file, uint64_t offset, size_t size);
+
 /* Feed all pieces to @reader from the one that it waits for. @on_progress may be NULL. */
 MUST_USE enum status image_file_feed(const struct image_file *file, struct image_reader *reader,
                                      image_record_cb cb, void *data,

@@ -71,4 +71,11 @@
 #define LIMIT_ADDRESS_BYTES     261u       /* HOST:PORT, with a host name of 255 bytes. */
 #define LIMIT_STATE_KEY_BYTES   511u       /* LMDB's own limit. */
 
+/* Images of the state in files of this node. */
+#define LIMIT_SPOOL_FILES    4u                  /* Each may be as large as the state. */
+#define LIMIT_SPOOL_KEEP_MS  (5u * 60 * 1000)    /* Unused: a broken download can go on until then. */
+#define LIMIT_SPOOL_AGE_MS   (6u * 3600 * 1000)  /* Then its readers are cut off. */
+#define LIMIT_SPOOL_REQUESTS 256u                /* That wait for one. */
+#define LIMIT_STREAM_BYTES   (128u << 10)        /* Of a file, on its way to one client. */
+
 #endif

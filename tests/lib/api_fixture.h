@@ -21,6 +21,7 @@ struct reply {
     const char *content_type;
     struct buffer headers; /* Both end with NUL, which is not counted. */
     struct buffer body;
+    uint64_t length;                      /* Of a body that came from a source, also to HEAD. */
     void (*on_done)(struct reply *reply); /* During the answer; may be NULL. */
     void *data;
     /* Private. */

@@ -1,5 +1,6 @@
 #include "tests/lib/fake_node.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "daemon/base/check.h"
@@ -24,6 +25,7 @@ struct node *fake_node_new(void)
 void fake_node_free(struct node *node)
 {
     fake_node_release(node);
+    image_spools_close(node->spools);
     state_free(node->state);
     free(node);
 }
@@ -141,6 +143,19 @@ void fake_node_release(struct node *node)
 }
 
 /* --- what is known --- */
+
+struct image_spools *node_spools(struct node *node)
+{
+    char directory[128];
+
+    if (node->spools == NULL) {
+        (void)snprintf(directory, sizeof(directory), "%s/images", node->state->directory);
+        node->spools_options.store = node->state->store;
+        node->spools_options.directory = directory;
+        CHECK(image_spools_open(&node->spools_options, &node->spools, NULL) == STATUS_OK);
+    }
+    return node->spools;
+}
 
 struct store *node_store(struct node *node)
 {

@@ -6,11 +6,14 @@
 #define HOLDFAST_TESTS_LIB_FAKE_NODE_H
 
 #include "raft/node.h"
+#include "storage/image_spool.h"
 #include "tests/lib/state.h"
 
 struct node {
     struct state_fixture *state;
-    struct node_status status; /* What node_status() says. */
+    struct image_spools *spools;                /* Made when they are asked for. */
+    struct image_spools_options spools_options; /* For that; store and directory are set there. */
+    struct node_status status;                  /* What node_status() says. */
     /* Writes. */
     enum status submit_status; /* STATUS_OK: taken. */
     enum status outcome;       /* STATUS_OK: executed. */

@@ -1,0 +1,693 @@
+/* 1. A request finds an image that is fresh enough, or waits in the queue.
+ * 2. The thread makes one, of the state as it is then. Whoever wants an index up to its own gets
+ *    it: those who came before it began, and those who came later and want no more.
+ * 3. The image stays in the list, and in its file, until nobody has used it for a while.
+ *
+ * What can go wrong:
+ * - There is no room, or the file cannot be written: everybody who waits is told, and what was
+ *   written is removed.
+ * - All files are in use: STATUS_BUSY. One that is too old gives no more bytes, so its users go,
+ * and ask for another.
+ *
+ * A spool has one reference of the list, while it is in there, and one of each user; its file goes
+ * with the last. */
+#include "storage/image_spool.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "daemon/base/check.h"
+#include "daemon/base/limits.h"
+#include "daemon/base/log.h"
+#include "daemon/base/memory.h"
+#include "storage/image_export.h"
+#include "storage/image_file.h"
+
+#define FILE_PREFIX "image-"
+
+struct image_spool {
+    struct link link; /* In spools->list, if is_listed. */
+    struct image_spools *spools;
+    struct image_file *file;
+    char *path;
+    char tag[IMAGE_TAG_BYTES];
+    struct image_facts facts;
+    struct image_totals totals;
+    uint64_t made_ms;
+    uint64_t used_ms; /* The last user came or went. */
+    unsigned refs;
+    bool is_listed;
+    atomic_bool is_too_old;
+};
+
+struct image_spools {
+    struct image_spools_options options;
+    char *directory;
+    pthread_t thread;
+
+    pthread_mutex_t mutex; /* Guards what follows, and the counts of each spool. */
+    pthread_cond_t wake;
+    struct queue requests;
+    unsigned n_requests;
+    struct queue list; /* The newest last. */
+    unsigned n_spools; /* Also those that are in use and not in the list. */
+    uint64_t next_number;
+    atomic_bool is_closing;
+    struct image_spools_statistics statistics;
+};
+
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+
+    CHECK(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+static uint64_t now_ms(void)
+{
+    return now_ns() / 1000000;
+}
+
+static void lock(struct image_spools *spools)
+{
+    CHECK(pthread_mutex_lock(&spools->mutex) == 0);
+}
+
+static void unlock(struct image_spools *spools)
+{
+    CHECK(pthread_mutex_unlock(&spools->mutex) == 0);
+}
+
+static void release_spools(struct image_spools *spools)
+{
+    CHECK(pthread_mutex_destroy(&spools->mutex) == 0);
+    CHECK(pthread_cond_destroy(&spools->wake) == 0);
+    free(spools->directory);
+    free(spools);
+}
+
+/* --- References. With the lock held. --- */
+
+static void release_file(struct image_spool *spool)
+{
+    (void)unlink(spool->path); /* What stays is removed at the next start. */
+    image_file_close(spool->file);
+    free(spool->path);
+    free(spool);
+}
+
+static void unref(struct image_spool *spool)
+{
+    struct image_spools *spools = spool->spools;
+
+    CHECK(spool->refs > 0);
+    spool->used_ms = now_ms();
+    if (--spool->refs == 0) {
+        spools->n_spools--;
+        spools->statistics.files--;
+        spools->statistics.file_bytes -= spool->totals.file_bytes;
+        release_file(spool); /* Unlinking a file takes milliseconds, and happens seldom. */
+    }
+}
+
+static struct image_spool *ref(struct image_spool *spool)
+{
+    spool->refs++;
+    spool->used_ms = now_ms();
+    return spool;
+}
+
+static void unlist(struct image_spool *spool)
+{
+    CHECK(spool->is_listed);
+    queue_remove(&spool->link);
+    spool->is_listed = false;
+    unref(spool);
+}
+
+static bool is_unused(const struct image_spool *spool)
+{
+    return spool->refs == 1 && spool->is_listed;
+}
+
+/* --- Keeping few, and not for long. With the lock held. --- */
+
+static struct image_spool *spool_of(struct link *link)
+{
+    return CONTAINER_OF(link, struct image_spool, link);
+}
+
+/* Remove what is too old; gives when to look again, UINT64_MAX if nothing is there. */
+static uint64_t sweep(struct image_spools *spools)
+{
+    struct link *link = queue_first(&spools->list);
+    uint64_t next_ms = UINT64_MAX;
+    uint64_t now = now_ms();
+
+    while (link != NULL) {
+        struct image_spool *spool = spool_of(link);
+        uint64_t end_ms = spool->made_ms + spools->options.max_age_ms;
+        uint64_t unused_ms = spool->used_ms + spools->options.keep_ms;
+
+        link = queue_next(&spools->list, link);
+        if (is_unused(spool) && unused_ms < end_ms) {
+            end_ms = unused_ms;
+        }
+        if (now >= end_ms) {
+            atomic_store(&spool->is_too_old, true);
+            unlist(spool);
+        } else {
+            next_ms = end_ms < next_ms ? end_ms : next_ms;
+        }
+    }
+    return next_ms;
+}
+
+static bool drop_oldest_unused(struct image_spools *spools)
+{
+    struct link *link;
+
+    for (link = queue_first(&spools->list); link != NULL; link = queue_next(&spools->list, link)) {
+        if (is_unused(spool_of(link))) {
+            unlist(spool_of(link));
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Free bytes above the reserve; UINT64_MAX if the system does not tell. */
+static uint64_t spare_bytes(const struct image_spools *spools)
+{
+    struct statvfs facts;
+    uint64_t free_bytes;
+
+    if (statvfs(spools->directory, &facts) != 0) {
+        return UINT64_MAX;
+    }
+    free_bytes = (uint64_t)facts.f_bavail * facts.f_frsize;
+    return free_bytes > spools->options.reserve_bytes ? free_bytes - spools->options.reserve_bytes
+                                                      : 0;
+}
+
+static enum status make_room(struct image_spools *spools, struct error *error)
+{
+    struct store_statistics store = {.used_bytes = 0};
+
+    (void)sweep(spools);
+    while (spools->n_spools >= spools->options.max_files) {
+        if (!drop_oldest_unused(spools)) {
+            return error_set(error, STATUS_BUSY, "%u images are being read already",
+                             spools->n_spools);
+        }
+    }
+    /* An image is hardly ever larger than the state. One that is not wanted goes before that. */
+    if (store_statistics(spools->options.store, &store, NULL) != STATUS_OK) {
+        return STATUS_OK; /* Whether there is room shows while it is written. */
+    }
+    while (spare_bytes(spools) < store.used_bytes && drop_oldest_unused(spools)) {
+    }
+    return STATUS_OK;
+}
+
+/* --- Making one. On the thread, without the lock. --- */
+
+static enum status on_progress(void *data, const struct image_facts *facts, uint64_t bytes,
+                               struct error *error)
+{
+    struct image_spools *spools = data;
+
+    (void)facts;
+    (void)bytes;
+    if (atomic_load(&spools->is_closing)) {
+        return error_set(error, STATUS_CANCELED, "the node is shutting down");
+    }
+    if (spare_bytes(spools) == 0) {
+        return error_set(error, STATUS_DISK_FULL,
+                         "there is no room for an image in \"%s\": %llu MiB have to stay free",
+                         spools->directory,
+                         (unsigned long long)(spools->options.reserve_bytes >> 20));
+    }
+    return STATUS_OK;
+}
+
+static char *make_path(struct image_spools *spools)
+{
+    struct buffer path = BUFFER_EMPTY;
+
+    buffer_append_format(&path, "%s/" FILE_PREFIX "%llu", spools->directory,
+                         (unsigned long long)spools->next_number++);
+    buffer_append_byte(&path, 0);
+    return (char *)path.data; /* From malloc, as buffers are. */
+}
+
+static void write_tag(struct image_spool *spool)
+{
+    char digest[2 * IMAGE_DIGEST_BYTES + 1];
+
+    image_digest_text(spool->totals.digest, digest);
+    (void)snprintf(spool->tag, sizeof spool->tag, "%" PRIu64 "-%.32s", spool->facts.state.revision,
+                   digest); /* Fits. */
+}
+
+static enum status export(struct image_spools *spools, const char *cluster_id,
+                          struct image_spool *spool, struct error *error) {
+    struct image_export options =
+        {
+            .store = spools->options.store,
+            .cluster_id = cluster_id,
+            .on_progress = on_progress,
+            .data = spools,
+        };
+    enum status status;
+
+    options.fd = open(spool->path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (options.fd < 0){return error_set(error, status_from_errno(errno),
+                                         "could not make \"%s\": %s", spool->path,
+                                         strerror(errno));}
+status = image_export(&options, &spool->facts, &spool->totals, error);
+if (status != STATUS_OK) {
+    (void)close(options.fd); /* The first failure is the one to tell. */
+    return status;
+}
+return image_file_of(options.fd, spool->path, &spool->file, error);
+}
+
+static enum status make_spool(struct image_spools *spools, const char *cluster_id, char *path,
+                              struct image_spool **result, struct error *error)
+{
+    struct image_spool *spool = memory_new_zeroed(1, sizeof *spool);
+    uint64_t started_ns = now_ns();
+    enum status status;
+
+    spool->spools = spools;
+    spool->path = path;
+    status = export(spools, cluster_id, spool, error);
+    lock(spools);
+    spools->statistics.exports++;
+    spools->statistics.export_nanoseconds += now_ns() - started_ns;
+    spools->statistics.exported_bytes += spool->totals.file_bytes;
+    spools->statistics.failures += status == STATUS_OK ? 0 : 1;
+    unlock(spools);
+    if (status != STATUS_OK) {
+        release_file(spool);
+        return status;
+    }
+    write_tag(spool);
+    log_info("image",
+             "exported revision=%" PRIu64 " index=%" PRIu64 " bytes=%" PRIu64
+             " duration_ms=%" PRIu64,
+             spool->facts.state.revision, spool->facts.state.applied_index,
+             spool->totals.file_bytes, (now_ns() - started_ns) / 1000000);
+    *result = spool;
+    return STATUS_OK;
+}
+
+/* --- Answering. With the lock held. --- */
+
+static struct image_spool_request *request_of(struct link *link)
+{
+    return CONTAINER_OF(CONTAINER_OF(link, struct message, link), struct image_spool_request,
+                        message);
+}
+
+static void post(struct image_spools *spools, struct image_spool_request *request)
+{
+    queue_remove(&request->message.link);
+    spools->n_requests--;
+    mailbox_post(request->home, &request->message);
+}
+
+static void answer_all(struct image_spools *spools, enum status status, const struct error *error)
+{
+    struct link *link;
+
+    while ((link = queue_first(&spools->requests)) != NULL) {
+        struct image_spool_request *request = request_of(link);
+
+        request->status = status;
+        request->error = *error;
+        post(spools, request);
+    }
+}
+
+static bool is_fresh(const struct image_spool *spool, const struct image_spool_request *request)
+{
+    return spool->facts.state.applied_index >= request->min_index &&
+           strcmp(spool->facts.cluster_id, request->cluster_id) == 0;
+}
+
+static void give(struct image_spool *spool, struct image_spool_request *request)
+{
+    request->status = STATUS_OK;
+    request->spool = ref(spool);
+}
+
+/* @spool is new: it goes into the list, and to whom it is fresh enough for. */
+static void publish(struct image_spools *spools, struct image_spool *spool)
+{
+    struct link *link = queue_first(&spools->requests);
+    unsigned n_given = 0;
+
+    spool->refs = 1;
+    spool->made_ms = now_ms();
+    spool->used_ms = spool->made_ms;
+    spool->is_listed = true;
+    queue_push(&spools->list, &spool->link);
+    spools->n_spools++;
+    spools->statistics.files++;
+    spools->statistics.file_bytes += spool->totals.file_bytes;
+    while (link != NULL) {
+        struct image_spool_request *request = request_of(link);
+
+        link = queue_next(&spools->requests, link);
+        if (is_fresh(spool, request)) {
+            give(spool, request);
+            post(spools, request);
+            n_given++;
+        }
+    }
+    spools->statistics.shared += n_given > 0 ? n_given - 1 : 0;
+}
+
+/* --- The thread --- */
+
+static void wait_until(struct image_spools *spools, uint64_t ms)
+{
+    struct timespec end = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
+
+    if (ms == UINT64_MAX) {
+        CHECK(pthread_cond_wait(&spools->wake, &spools->mutex) == 0);
+    } else {
+        int rv = pthread_cond_timedwait(&spools->wake, &spools->mutex, &end);
+
+        CHECK(rv == 0 || rv == ETIMEDOUT);
+    }
+}
+
+/* For the first request; with the lock held, which is given up meanwhile. */
+static void serve(struct image_spools *spools)
+{
+    char cluster_id[IMAGE_CLUSTER_BYTES + 1];
+    struct image_spool *spool = NULL;
+    struct error error = {.text = ""};
+    enum status status = make_room(spools, &error);
+    char *path;
+
+    if (status == STATUS_OK) {
+        memcpy(cluster_id, request_of(queue_first(&spools->requests))->cluster_id,
+               sizeof cluster_id);
+        path = make_path(spools);
+        unlock(spools);
+        status = make_spool(spools, cluster_id, path, &spool, &error);
+        lock(spools);
+    }
+    if (status == STATUS_OK) {
+        publish(spools, spool);
+    } else if (status != STATUS_CANCELED) {
+        log_warn("image", "could not export the state: %s", error.text);
+        answer_all(spools, status, &error);
+    }
+}
+
+static void *run(void *data)
+{
+    struct image_spools *spools = data;
+    struct error closed;
+
+    (void)pthread_setname_np(pthread_self(), "images"); /* For those who look at threads. */
+    (void)error_set(&closed, STATUS_CLOSED, "the node is shutting down");
+    lock(spools);
+    while (!atomic_load(&spools->is_closing)) {
+        if (queue_is_empty(&spools->requests)) {
+            wait_until(spools, sweep(spools));
+        } else {
+            serve(spools);
+        }
+    }
+    answer_all(spools, STATUS_CLOSED, &closed);
+    unlock(spools);
+    return NULL;
+}
+
+/* --- Life --- */
+
+static enum status prepare_directory(const char *path, struct error *error)
+{
+    const struct dirent *entry;
+    DIR *directory;
+    int rv = 0;
+
+    if (mkdir(path, 0700) != 0 && errno != EEXIST) {
+        return error_set(error, status_from_errno(errno), "could not make directory \"%s\": %s",
+                         path, strerror(errno));
+    }
+    directory = opendir(path);
+    while (directory != NULL && rv == 0 && (entry = readdir(directory)) != NULL) {
+        if (strncmp(entry->d_name, FILE_PREFIX, strlen(FILE_PREFIX)) == 0) {
+            rv = unlinkat(dirfd(directory), entry->d_name, 0);
+        }
+    }
+    if (directory == NULL || rv != 0) {
+        rv = errno;
+        (void)error_set(error, status_from_errno(rv), "could not empty \"%s\": %s", path,
+                        strerror(rv)); /* Returned below. */
+    }
+    if (directory != NULL) {
+        (void)closedir(directory); /* Only read. */
+    }
+    return rv == 0 ? STATUS_OK : status_from_errno(rv);
+}
+
+static void init_locks(struct image_spools *spools)
+{
+    pthread_condattr_t attributes;
+
+    CHECK(pthread_condattr_init(&attributes) == 0);
+    CHECK(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0);
+    CHECK(pthread_cond_init(&spools->wake, &attributes) == 0);
+    CHECK(pthread_condattr_destroy(&attributes) == 0);
+    CHECK(pthread_mutex_init(&spools->mutex, NULL) == 0);
+}
+
+static void set_default(unsigned *value, unsigned otherwise)
+{
+    *value = *value == 0 ? otherwise : *value;
+}
+
+enum status image_spools_open(const struct image_spools_options *options,
+                              struct image_spools **spools, struct error *error)
+{
+    enum status status = prepare_directory(options->directory, error);
+    struct image_spools *opened;
+    int rv;
+
+    if (status != STATUS_OK) {
+        return status;
+    }
+    opened = memory_new_zeroed(1, sizeof *opened);
+    opened->options = *options;
+    opened->directory = memory_copy_string(options->directory);
+    set_default(&opened->options.max_files, LIMIT_SPOOL_FILES);
+    set_default(&opened->options.keep_ms, LIMIT_SPOOL_KEEP_MS);
+    set_default(&opened->options.max_age_ms, LIMIT_SPOOL_AGE_MS);
+    queue_init(&opened->requests);
+    queue_init(&opened->list);
+    init_locks(opened);
+    rv = pthread_create(&opened->thread, NULL, run, opened);
+    if (rv != 0) {
+        release_spools(opened);
+        return error_set(error, STATUS_IO, "could not start the thread of images: %s",
+                         strerror(rv));
+    }
+    *spools = opened;
+    return STATUS_OK;
+}
+
+void image_spools_close(struct image_spools *spools)
+{
+    struct link *link;
+    bool is_last;
+
+    if (spools == NULL) {
+        return;
+    }
+    lock(spools);
+    atomic_store(&spools->is_closing, true);
+    CHECK(pthread_cond_signal(&spools->wake) == 0);
+    unlock(spools);
+    CHECK(pthread_join(spools->thread, NULL) == 0);
+    lock(spools);
+    while ((link = queue_first(&spools->list)) != NULL) {
+        unlist(spool_of(link));
+    }
+    is_last = spools->n_spools == 0;
+    unlock(spools);
+    if (is_last) { /* Else a user was given up, and the process is about to end. */
+        release_spools(spools);
+    }
+}
+
+/* --- Requests --- */
+
+/* The newest that is fresh enough, or NULL. With the lock held. */
+static struct image_spool *find_fresh(struct image_spools *spools,
+                                      const struct image_spool_request *request)
+{
+    struct image_spool *found = NULL;
+    struct link *link;
+
+    (void)sweep(spools);
+    for (link = queue_first(&spools->list); link != NULL; link = queue_next(&spools->list, link)) {
+        if (is_fresh(spool_of(link), request)) {
+            found = spool_of(link);
+        }
+    }
+    return found;
+}
+
+bool image_spools_request(struct image_spools *spools, struct image_spool_request *request)
+{
+    struct image_spool *spool;
+    bool is_done = true;
+
+    CHECK(strlen(request->cluster_id) == IMAGE_CLUSTER_BYTES);
+    request->spool = NULL;
+    lock(spools);
+    spool = find_fresh(spools, request);
+    if (spool != NULL) {
+        give(spool, request);
+        spools->statistics.shared++;
+    } else if (atomic_load(&spools->is_closing)) {
+        request->status = error_set(&request->error, STATUS_CLOSED, "the node is shutting down");
+    } else if (spools->n_requests >= LIMIT_SPOOL_REQUESTS) {
+        request->status = error_set(&request->error, STATUS_BUSY,
+                                    "too many requests wait for an image on this node");
+    } else {
+        queue_push(&spools->requests, &request->message.link);
+        spools->n_requests++;
+        CHECK(pthread_cond_signal(&spools->wake) == 0);
+        is_done = false;
+    }
+    unlock(spools);
+    return is_done;
+}
+
+void image_spools_cancel(struct image_spools *spools, struct image_spool_request *request)
+{
+    struct link *link;
+
+    lock(spools);
+    for (link = queue_first(&spools->requests); link != NULL;
+         link = queue_next(&spools->requests, link)) {
+        if (request_of(link) == request) {
+            request->status = STATUS_CANCELED;
+            post(spools, request);
+            break;
+        }
+    }
+    unlock(spools);
+}
+
+struct image_spool *image_spools_find(struct image_spools *spools, struct slice tag)
+{
+    struct image_spool *found = NULL;
+    struct link *link;
+
+    lock(spools);
+    (void)sweep(spools);
+    for (link = queue_first(&spools->list); link != NULL && found == NULL;
+         link = queue_next(&spools->list, link)) {
+        if (slice_equals_string(tag, spool_of(link)->tag)) {
+            found = ref(spool_of(link));
+        }
+    }
+    unlock(spools);
+    return found;
+}
+
+/* --- One image --- */
+
+const char *image_spool_tag(const struct image_spool *spool)
+{
+    return spool->tag;
+}
+
+const struct image_facts *image_spool_facts(const struct image_spool *spool)
+{
+    return &spool->facts;
+}
+
+const struct image_totals *image_spool_totals(const struct image_spool *spool)
+{
+    return &spool->totals;
+}
+
+uint64_t image_spool_pieces(const struct image_spool *spool)
+{
+    return image_file_pieces(spool->file);
+}
+
+static enum status check_age(struct image_spool *spool, struct error *error)
+{
+    /* The sweep may be held up by a long export. */
+    if (atomic_load(&spool->is_too_old) ||
+        now_ms() - spool->made_ms > spool->spools->options.max_age_ms) {
+        return error_set(error, STATUS_CLOSED, "the image is too old");
+    }
+    return STATUS_OK;
+}
+
+enum status image_spool_read(struct image_spool *spool, uint64_t offset, size_t size,
+                             struct buffer *bytes, struct error *error)
+{
+    enum status status = check_age(spool, error);
+
+    if (status != STATUS_OK) {
+        return status;
+    }
+    status = image_file_read(spool->file, offset, size, bytes, error);
+    image_file_prefetch(spool->file, offset + size, size);
+    return status;
+}
+
+enum status image_spool_piece(struct image_spool *spool, uint64_t number, struct buffer *bytes,
+                              struct error *error)
+{
+    enum status status = check_age(spool, error);
+
+    return status == STATUS_OK ? image_file_piece(spool->file, number, bytes, error) : status;
+}
+
+void image_spool_release(struct image_spool *spool)
+{
+    struct image_spools *spools;
+
+    if (spool == NULL) {
+        return;
+    }
+    spools = spool->spools;
+    lock(spools);
+    unref(spool);
+    CHECK(pthread_cond_signal(&spools->wake) == 0); /* It may be swept earlier now. */
+    unlock(spools);
+}
+
+void image_spools_statistics(struct image_spools *spools,
+                             struct image_spools_statistics *statistics)
+{
+    lock(spools);
+    *statistics = spools->statistics;
+    statistics->waiting = spools->n_requests;
+    unlock(spools);
+}
