@@ -152,6 +152,22 @@ void checks_view(struct node *node, const struct seam_view *view)
     }
 }
 
+/* What another leader's entries replace was never committed, and a state that was told of it as
+ * stored would take the shorter log for a lost one. */
+void checks_cut(void *data, uint64_t index)
+{
+    struct node *node = data;
+
+    node->cluster->counts.cuts++;
+    SIM_EXPECT(node->cluster->sim, index > node->commit_index,
+               "node %u cuts its log off at %" PRIu64 ", but %" PRIu64 " is committed",
+               node->number, index, node->commit_index);
+    SIM_EXPECT(node->cluster->sim, index > node->executor.now.stored,
+               "node %u cuts its log off at %" PRIu64
+               ", but its state was told that %" PRIu64 " is stored for good",
+               node->number, index, node->executor.now.stored);
+}
+
 /* --- At the end --- */
 
 /* The log is cut behind snapshots: twice the threshold stays, and what came since. */

@@ -95,6 +95,7 @@ struct cluster_counts {
     uint64_t snapshots;
     uint64_t maintained;
     uint64_t crashes;
+    uint64_t cuts;     /* Of entries that another leader's replaced. */
     uint64_t compared; /* States of different nodes at an equal index. */
 };
 void cluster_counts(const struct cluster *cluster, struct cluster_counts *counts);

@@ -134,6 +134,8 @@ void checks_command(struct cluster *cluster, uint64_t index, struct slice comman
 void checks_results(struct node *node, uint64_t index, uint64_t hash);
 void checks_state(struct node *node, uint64_t index, const uint64_t hash[2]);
 void checks_view(struct node *node, const struct seam_view *view);
+/* The log of @node (a struct node) is cut off from @index on. */
+void checks_cut(void *node, uint64_t index);
 void checks_close(struct cluster *cluster);
 
 #endif

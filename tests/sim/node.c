@@ -138,6 +138,7 @@ static void init_io(struct node *node)
     node->io->data = node;
     node->io->on_send = network_raft_send;
     node->io->on_turn = on_turn;
+    node->io->on_cut = checks_cut;
 }
 
 static void open_seam(struct node *node)

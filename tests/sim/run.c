@@ -170,11 +170,11 @@ void run_print_counts(const struct cluster_counts *counts)
     (void)printf(
         "%llu commands acknowledged, %llu refused, %llu uncertain, %llu reads, %llu failed; "
         "%llu leaders, %llu crashes, %llu bundles sent anew, %llu snapshots, %llu maintenance "
-        "steps, %llu states compared\n",
+        "steps, %llu logs cut off, %llu states compared\n",
         (unsigned long long)counts->acknowledged, (unsigned long long)counts->refused,
         (unsigned long long)counts->uncertain, (unsigned long long)counts->reads,
         (unsigned long long)counts->failed_reads, (unsigned long long)counts->elections,
         (unsigned long long)counts->crashes, (unsigned long long)counts->resubmitted,
         (unsigned long long)counts->snapshots, (unsigned long long)counts->maintained,
-        (unsigned long long)counts->compared);
+        (unsigned long long)counts->cuts, (unsigned long long)counts->compared);
 }

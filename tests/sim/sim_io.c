@@ -319,6 +319,7 @@ static int on_load(struct raft_io *io, raft_term *term, raft_id *vote,
     *start = disk->start;
     *entries = load_entries(disk->entries, disk->n_entries);
     *n_entries = disk->n_entries;
+    of(io)->next_index = disk->start + disk->n_entries;
     return 0;
 }
 
@@ -420,6 +421,7 @@ static int on_append(struct raft_io *io, struct raft_io_append *request,
     write->append_cb = cb;
     write->n_entries = n;
     write->entries = memory_new_zeroed(n, sizeof *write->entries);
+    of(io)->next_index += n;
     for (unsigned i = 0; i < n; i++) {
         write->entries[i] = copy_entry(&entries[i]);
     }
@@ -429,10 +431,15 @@ static int on_append(struct raft_io *io, struct raft_io_append *request,
 
 static int on_truncate(struct raft_io *io, raft_index index)
 {
-    struct write *write = new_write(of(io), WRITE_TRUNCATE);
+    struct sim_io *sim_io = of(io);
+    struct write *write = new_write(sim_io, WRITE_TRUNCATE);
 
+    if (index < sim_io->next_index && sim_io->on_cut != NULL) {
+        sim_io->on_cut(sim_io->data, index);
+    }
+    sim_io->next_index = index; /* Entries go there next. */
     write->index = index;
-    start_write(of(io), write);
+    start_write(sim_io, write);
     return 0;
 }
 

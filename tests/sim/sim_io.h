@@ -53,10 +53,13 @@ struct sim_io {
     void *data;
     /* A message leaves; it is borrowed. */
     void (*on_send)(void *data, const struct raft_message *message);
+    /* Entries from @index on are cut off, which had been given to the disk. May be NULL. */
+    void (*on_cut)(void *data, uint64_t index);
     /* Something was called back: the node's turn ends. */
     void (*on_turn)(void *data);
     /* Private. */
-    bool has_failed; /* Nothing is written any more. */
+    bool has_failed;     /* Nothing is written any more. */
+    uint64_t next_index; /* Behind the last entry given to the disk. */
     uint64_t busy_until_ms;
     struct queue writes; /* Not finished, in order. */
 };
