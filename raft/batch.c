@@ -186,6 +186,7 @@ void batch_settle(struct batch *batch, uint64_t term)
     struct link *link;
     struct link *before;
 
+    term += MUTATION(settled_too_early) ? 1 : 0;
     if (!batch_is_unsettled(batch, term)) {
         return;
     }
@@ -193,7 +194,7 @@ void batch_settle(struct batch *batch, uint64_t term)
      * is dissolved as well, or it would be overtaken. */
     for (link = batch->bundles.head.prev; link != &batch->bundles.head; link = before) {
         before = link->prev;
-        if (bundle_of(link)->term < term || MUTATION(settled_too_early)) {
+        if (bundle_of(link)->term < term) {
             batch_dissolve(batch, bundle_of(link));
         }
     }
