@@ -8,6 +8,9 @@
 /* A node that waits for state restarts after 5 s without a leader, and may be needed as a voter. */
 #define HEALED_LEADER_MS 9000u
 #define MANY_BYTES       (64u << 20)
+/* After a second a leader hands over, and tries again when that did not succeed. */
+#define SLOW_DISK_MS   3000u
+#define SLOW_LEADER_MS 4000u
 
 static void draw_options(struct sim *sim, struct cluster_options *options)
 {
@@ -67,6 +70,17 @@ static void wait_for_leader(struct sim *sim, struct cluster *cluster)
     SIM_EXPECT(sim, cluster_leader(cluster) >= 0, "%s", "nobody leads after all is healed");
 }
 
+/* Would the others do without node @number? */
+static bool is_spare(const struct cluster *cluster, unsigned number)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < cluster_size(cluster); i++) {
+        n += i != number && cluster_is_alive(cluster, i) && !cluster_needs_state(cluster, i);
+    }
+    return n > cluster_size(cluster) / 2;
+}
+
 static void run_on(struct sim *sim, struct cluster *cluster, uint64_t until_ms, uint64_t ms)
 {
     uint64_t now_ms = sim_now_ms(sim);
@@ -77,6 +91,22 @@ static void run_on(struct sim *sim, struct cluster *cluster, uint64_t until_ms, 
     if (ms > 0) {
         cluster_run(cluster, ms);
     }
+}
+
+/* All is well, but the leader's disk takes seconds for each write: another one must lead. */
+static void slow_leader(struct sim *sim, struct cluster *cluster)
+{
+    int leader = cluster_leader(cluster);
+
+    if (!sim_once_in(sim, 4) || leader < 0 || !is_spare(cluster, (unsigned)leader)) {
+        return;
+    }
+    sim_trace(sim, "the disk of node %d takes %u ms from now on", leader, SLOW_DISK_MS);
+    cluster_slow_disk(cluster, (unsigned)leader, SLOW_DISK_MS);
+    run_on(sim, cluster, 0, SLOW_LEADER_MS);
+    SIM_EXPECT(sim, cluster_leader(cluster) != leader, "node %d leads on with a slow disk", leader);
+    cluster_slow_disk(cluster, (unsigned)leader, 0);
+    run_on(sim, cluster, 0, SLOW_DISK_MS);
 }
 
 static void run_cluster(struct run *run, struct sim *sim, struct cluster *cluster)
@@ -99,6 +129,7 @@ static void run_cluster(struct run *run, struct sim *sim, struct cluster *cluste
         SIM_EXPECT(sim, after.acknowledged > before.acknowledged, "%s", "nothing goes on");
         SIM_EXPECT(sim, after.reads > before.reads, "%s", "no read goes on");
     }
+    slow_leader(sim, cluster);
     cluster_quiet(cluster, true);
     run_on(sim, cluster, 0, SETTLE_MS);
     settled = cluster_highest(cluster); /* Things go on falling due. */
