@@ -59,8 +59,8 @@ static unsigned draw_strength(uint64_t *random, enum fault_kind kind)
     switch (kind) {
     case FAULT_SLOW_DISK:
         return between(random, 0, 3) == 0 ? between(random, 1000, 3000) : between(random, 20, 400);
-    case FAULT_SLOW_EXECUTOR:
-        return between(random, 5, 200);
+    case FAULT_SLOW_EXECUTOR: /* Slow, or it hardly moves. */
+        return between(random, 0, 3) == 0 ? between(random, 500, 3000) : between(random, 5, 200);
     case FAULT_LOSS:
         return between(random, 2, 40);
     case FAULT_CLOCK:   /* Back, or forth. */

@@ -17,7 +17,8 @@ static void draw_options(struct sim *sim, struct cluster_options *options)
     *options = (struct cluster_options){.n_nodes = sim_between(sim, 3, 5)};
     options->loss_percent = sim_once_in(sim, 2) ? 0 : sim_between(sim, 0, 5);
     options->client_period_ms = sim_between(sim, 10, 100);
-    options->snapshot_threshold_bytes = sim_once_in(sim, 3) ? 256u << 10 : MANY_BYTES;
+    options->snapshot_threshold_bytes =
+        sim_once_in(sim, 2) ? (32u << 10) << sim_between(sim, 0, 3) : MANY_BYTES;
     options->clock_jumps = sim_once_in(sim, 3);
     options->is_disorderly = sim_once_in(sim, 4);
     options->has_state = sim_once_in(sim, 2);
