@@ -101,6 +101,28 @@ static void release_loaded(struct raft_snapshot *snapshot, struct raft_entry *en
     }
 }
 
+/* Give each entry memory of its own. libraft loads those that were written together into one piece,
+ * and releases that when none of them is in the log any more, though messages under way may still
+ * hold others of them: it is sent when it is free, and freed twice. */
+static void separate(struct raft_entry *entries, size_t n)
+{
+    void *batch = NULL;
+
+    for (size_t i = 0; i < n; i++) {
+        struct raft_entry *entry = &entries[i];
+        void *own = seam_new(entry->buf.len + 1);
+
+        memcpy(own, entry->buf.base, entry->buf.len);
+        if (batch != NULL && entry->batch != batch) {
+            raft_free(batch);
+        }
+        batch = entry->batch;
+        entry->batch = own;
+        entry->buf.base = own;
+    }
+    raft_free(batch);
+}
+
 static int on_load(struct raft_io *io, raft_term *term, raft_id *voted_for,
                    struct raft_snapshot **snapshot, raft_index *start_index,
                    struct raft_entry *entries[], size_t *n_entries)
@@ -112,6 +134,9 @@ static int on_load(struct raft_io *io, raft_term *term, raft_id *voted_for,
 
     if (rv != 0) {
         return rv;
+    }
+    if (!MUTATION(rule8_entries_share_memory)) {
+        separate(*entries, *n_entries);
     }
     snapshot_index = *snapshot == NULL ? 0 : (*snapshot)->index;
     end = *start_index + *n_entries - 1;

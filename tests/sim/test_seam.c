@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -267,6 +268,57 @@ static void who_waits_is_told_at_once_and_others_a_little_later(void **state)
     assert_int_equal(f->told[THIRD], index);
 }
 
+/* Two commands of 8 bytes behind the configuration, written together. */
+static void receive_two_entries(struct fixture *f)
+{
+    struct raft_message message = {.type = RAFT_APPEND_ENTRIES};
+    struct raft_entry *entries = raft_calloc(2, sizeof *entries);
+    uint8_t *batch = raft_malloc(16);
+
+    for (uint8_t i = 0; i < 2; i++) {
+        memset(batch + i * 8, 'a' + i, 8);
+        entries[i].term = 1;
+        entries[i].type = RAFT_COMMAND;
+        entries[i].buf = (struct raft_buffer){.base = batch + i * 8, .len = 8};
+        entries[i].batch = batch;
+    }
+    message.append_entries.term = 1;
+    message.append_entries.prev_log_index = 1;
+    message.append_entries.prev_log_term = 1;
+    message.append_entries.entries = entries;
+    message.append_entries.n_entries = 2;
+    receive(f, message);
+}
+
+/* libraft releases what entries share when the first of them goes, be the other under way still. */
+static void entries_that_are_loaded_share_no_memory(void **state)
+{
+    struct fixture *f = *state;
+    struct raft_snapshot *snapshot;
+    struct raft_entry *entries;
+    raft_term term;
+    raft_id vote;
+    raft_index start;
+    size_t n;
+
+    receive_two_entries(f);
+    while (f->disk.n_entries < 3 && sim_step(f->sim, sim_now_ms(f->sim) + ELECTION_MS)) {
+    }
+
+    assert_int_equal(f->io.io.load(&f->io.io, &term, &vote, &snapshot, &start, &entries, &n), 0);
+
+    assert_int_equal(n, 3);
+    for (size_t i = 0; i < n; i++) {
+        assert_ptr_equal(entries[i].batch, entries[i].buf.base);
+    }
+    assert_memory_equal(entries[1].buf.base, "aaaaaaaa", 8);
+    assert_memory_equal(entries[2].buf.base, "bbbbbbbb", 8);
+    for (size_t i = 0; i < n; i++) {
+        raft_free(entries[i].batch); /* Each by itself. */
+    }
+    raft_free(entries);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -275,6 +327,7 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(who_waits_is_told_at_once_and_others_a_little_later, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(entries_that_are_loaded_share_no_memory, set_up, tear_down),
     };
 
     log_configure(LOG_ERROR, LOG_FORMAT_TEXT);
