@@ -127,8 +127,10 @@ void agreement_executed(struct agreement *agreement, struct applied *work, uint6
 
         for (uint32_t j = 0; own != NULL && j < own->n_submissions; j++) {
             if (own->submissions[j] != NULL) { /* The executor gave no result for it. */
-                own->submissions[j]->status =
-                    MUTATION(unexecuted_called_refused) ? STATUS_CLOSED : STATUS_UNCERTAIN;
+                own->submissions[j]->status = MUTATION(unexecuted_called_refused) ? STATUS_CLOSED
+                                              : MUTATION(unexecuted_called_executed)
+                                                  ? STATUS_OK
+                                                  : STATUS_UNCERTAIN;
                 agreement->options.answer(agreement->options.data, own->submissions[j]);
             }
         }
@@ -368,7 +370,8 @@ static void propose(struct agreement *agreement)
     /* An entry leaves the flight when it is committed, so that the leader's own flushes do not hold
      * up the clients of other nodes. What is committed and not executed yet is bounded here. */
     if (agreement->options.executor_queued_bytes(agreement->options.data) >
-        LIMIT_UNEXECUTED_BYTES) {
+            agreement->options.unexecuted_bytes &&
+        !MUTATION(leader_never_waits)) {
         return;
     }
     while (proposer_has_room(proposer) && (proposer->bytes > 0 || !proposer->has_begun)) {
@@ -439,18 +442,23 @@ static void on_probe(struct agreement *agreement, uint64_t peer, const struct fr
 
 /* --- Events --- */
 
+static bool is_full(const struct agreement *agreement, const struct submission *submission)
+{
+    const struct batch *batch = &agreement->batch;
+
+    return batch->n_waiting + batch->n_sent >= agreement->options.pending_commands ||
+           batch->bytes + submission->command.size > agreement->options.pending_bytes;
+}
+
 void agreement_submit(struct agreement *agreement, struct submission *submission, uint64_t now_ms)
 {
-    struct batch *batch = &agreement->batch;
-
     submission->submitted_ms = now_ms;
     if (agreement->is_closing) {
         submission->status = STATUS_CLOSED;
-    } else if (batch->n_waiting + batch->n_sent >= LIMIT_PENDING_COMMANDS ||
-               batch->bytes + submission->command.size > LIMIT_PENDING_BYTES) {
+    } else if (is_full(agreement, submission) && !MUTATION(batch_never_full)) {
         submission->status = STATUS_BUSY;
     } else {
-        batch_add(batch, submission);
+        batch_add(&agreement->batch, submission);
         return;
     }
     agreement->options.answer(agreement->options.data, submission);
@@ -588,6 +596,19 @@ static void listen_to_seam(struct agreement *agreement)
     seam_listen(agreement->seam, &listener);
 }
 
+static void set_maxima(struct agreement_options *options)
+{
+    if (options->pending_commands == 0) {
+        options->pending_commands = LIMIT_PENDING_COMMANDS;
+    }
+    if (options->pending_bytes == 0) {
+        options->pending_bytes = LIMIT_PENDING_BYTES;
+    }
+    if (options->unexecuted_bytes == 0) {
+        options->unexecuted_bytes = LIMIT_UNEXECUTED_BYTES;
+    }
+}
+
 enum status agreement_open(const struct agreement_options *options, struct seam *seam,
                            uint64_t now_ms, struct agreement **result, struct error *error)
 {
@@ -606,6 +627,7 @@ enum status agreement_open(const struct agreement_options *options, struct seam 
     }
     agreement = memory_new_zeroed(1, sizeof *agreement);
     agreement->options = *options;
+    set_maxima(&agreement->options);
     agreement->cluster_id = memory_copy_string(options->cluster_id);
     agreement->seam = seam;
     agreement->now_ms = now_ms;
@@ -617,6 +639,7 @@ enum status agreement_open(const struct agreement_options *options, struct seam 
     batch_init(&agreement->batch, options->self, options->boot, options->answer, options->data);
     proposer_init(&agreement->proposer);
     reads.data = agreement;
+    agreement->proposer.max_bytes = agreement->options.pending_bytes;
     read_index_init(&agreement->reads, &reads);
     cluster_time_init(&agreement->time, options->state_time_ms, now_ms);
     listen_to_seam(agreement);

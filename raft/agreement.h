@@ -59,6 +59,9 @@ struct agreement_options {
     const char *version;
     uint64_t free_disk_floor_bytes;
     unsigned election_timeout_ms;
+    uint64_t pending_commands;    /* 0: LIMIT_PENDING_COMMANDS. */
+    uint64_t pending_bytes;       /* 0: LIMIT_PENDING_BYTES. */
+    uint64_t unexecuted_bytes;    /* 0: LIMIT_UNEXECUTED_BYTES. */
     uint64_t state_applied_index; /* What the state holds at start (storage/machine.h) ... */
     uint64_t state_time_ms;       /* ... and its time: the cluster's time never goes back. */
     void *data;

@@ -16,7 +16,7 @@ struct waiting {
 
 void proposer_init(struct proposer *proposer)
 {
-    *proposer = (struct proposer){.term = 0};
+    *proposer = (struct proposer){.max_bytes = LIMIT_PENDING_BYTES};
     queue_init(&proposer->waiting);
 }
 
@@ -125,7 +125,8 @@ bool proposer_accept(struct proposer *proposer, uint64_t peer, struct slice byte
     origin->last_sequence = bundle.sequence;
     if (!is_valid(&bundle)) {
         *refusal = REFUSAL_INVALID;
-    } else if (proposer->bytes + bytes.size > LIMIT_PENDING_BYTES) {
+    } else if (proposer->bytes + bytes.size > proposer->max_bytes &&
+               !MUTATION(proposer_never_full)) {
         *refusal = REFUSAL_BUSY;
     } else {
         add(proposer, bytes, bundle.n_commands);

@@ -26,6 +26,7 @@ struct proposer_origin {
 };
 
 struct proposer {
+    uint64_t max_bytes; /* Of the bundles that wait; LIMIT_PENDING_BYTES. */
     /* For reading. */
     uint64_t term; /* That is led; 0: none. */
     size_t bytes;  /* Of the bundles that wait. */

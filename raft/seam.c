@@ -256,6 +256,12 @@ enum status seam_open(const struct seam_options *options, struct seam **result, 
     if (seam->options.snapshot_threshold_bytes == 0) {
         seam->options.snapshot_threshold_bytes = DEFAULT_THRESHOLD_BYTES;
     }
+    if (seam->options.peer_queue_bytes == 0) {
+        seam->options.peer_queue_bytes = LIMIT_PEER_QUEUE_BYTES;
+    }
+    if (seam->options.apply_bytes == 0) {
+        seam->options.apply_bytes = LIMIT_APPLY_BYTES;
+    }
     seam->cluster_id = memory_copy_string(options->cluster_id);
     seam->io = options->io;
     queue_init(&seam->appends);

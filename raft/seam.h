@@ -31,6 +31,8 @@ struct seam_options {
     unsigned election_timeout_ms;
     unsigned heartbeat_ms;
     uint64_t snapshot_threshold_bytes; /* 0: 64 MiB of appended entries. */
+    uint64_t peer_queue_bytes;         /* 0: LIMIT_PEER_QUEUE_BYTES. */
+    uint64_t apply_bytes;              /* 0: LIMIT_APPLY_BYTES. */
     /* What LMDB holds at start (storage/machine.h): a log that ends below @stored was lost. */
     uint64_t state_applied_index;
     uint64_t state_stored;

@@ -172,7 +172,7 @@ static int on_set_term(struct raft_io *io, raft_term term)
 static int on_set_vote(struct raft_io *io, raft_id id)
 {
     struct seam *seam = seam_of(io);
-    int rv = seam->original.set_vote(io, id);
+    int rv = MUTATION(vote_not_stored) ? 0 : seam->original.set_vote(io, id);
 
     if (rv != 0) {
         seam_fail(seam, STATUS_IO, "could not store the vote: %s", io->errmsg);
@@ -206,7 +206,9 @@ static void on_appended(struct raft_io_append *real, int rv)
     if (rv != 0 && !MUTATION(rule5_failed_write_goes_on)) {
         seam_fail(seam, STATUS_IO, "could not write to the log: %s", seam->io->errmsg);
     }
-    cb(request, rv);
+    if (cb != NULL) {
+        cb(request, rv);
+    }
 }
 
 static int on_append(struct raft_io *io, struct raft_io_append *request,
@@ -231,6 +233,9 @@ static int on_append(struct raft_io *io, struct raft_io_append *request,
         queue_remove(&append->link);
         raft_free(append);
         seam_fail(seam, STATUS_IO, "could not write to the log: %s", io->errmsg);
+    } else if (MUTATION(told_before_stored)) {
+        append->cb = NULL;
+        cb(request, 0);
     }
     return rv;
 }
@@ -287,7 +292,7 @@ static int on_snapshot_put(struct raft_io *io, unsigned trailing,
     struct seam *seam = seam_of(io);
     struct seam_put *put;
 
-    if (trailing == 0) {
+    if (trailing == 0 && !MUTATION(rule17_pointer_without_state)) {
         /* The leader's pointer to a state that is not here. Storing it would tell the leader that
          * it is, so the request is held: this node waits for the state. */
         seam->needs_state = true;
@@ -410,6 +415,9 @@ static void amend(struct seam *seam, struct raft_message *message)
         vote->term < seam->raft.current_term && !MUTATION(rule8_term_hidden_from_candidate)) {
         vote->term = seam->raft.current_term;
     }
+    if (message->type == RAFT_REQUEST_VOTE_RESULT && !vote->pre_vote && MUTATION(votes_for_all)) {
+        vote->vote_granted = true;
+    }
     /* The snapshot that was read may be newer than the one that the term was taken from. */
     if (message->type == RAFT_INSTALL_SNAPSHOT && install->last_index == seam->loaded_index) {
         install->last_term = seam->loaded_term;
@@ -425,7 +433,7 @@ static void amend(struct seam *seam, struct raft_message *message)
 /* A node that waits for state says nothing that could count towards a majority. */
 static bool may_send(const struct seam *seam, const struct raft_message *message)
 {
-    if (!seam->needs_state) {
+    if (!seam->needs_state || MUTATION(rule17_counts_without_state)) {
         return true;
     }
     return message->type == RAFT_REQUEST_VOTE_RESULT && !message->request_vote_result.vote_granted;
@@ -470,7 +478,8 @@ static int on_send(struct raft_io *io, struct raft_io_send *request,
     amend(seam, &amended);
     if (!may_send(seam, &amended) ||
         (peer != NULL && message->type == RAFT_APPEND_ENTRIES && peer->queued_bytes > 0 &&
-         peer->queued_bytes + bytes > LIMIT_PEER_QUEUE_BYTES)) {
+         peer->queued_bytes + bytes > seam->options.peer_queue_bytes &&
+         !MUTATION(peer_queue_never_full))) {
         goto unsent;
     }
     if (peer != NULL) {
@@ -523,7 +532,7 @@ void seam_fire_unsent(struct seam *seam)
 {
     struct link *link;
 
-    while ((link = queue_pop(&seam->unsent)) != NULL) {
+    while (!MUTATION(unsent_kept) && (link = queue_pop(&seam->unsent)) != NULL) {
         on_sent(&CONTAINER_OF(link, struct send, link)->real, RAFT_NOCONNECTION);
     }
 }
@@ -554,9 +563,10 @@ static void release_message(struct raft_message *message)
  * taken now the leader sends again. */
 static bool is_full(const struct seam *seam)
 {
-    return seam->backlog > LIMIT_APPLY_BYTES ||
-           seam->unsnapshotted_bytes >
-               4 * (uint64_t)seam->options.snapshot_threshold_bytes + LIMIT_APPLY_BYTES;
+    return !MUTATION(follower_never_full) &&
+           (seam->backlog > seam->options.apply_bytes ||
+            seam->unsnapshotted_bytes >
+                4 * seam->options.snapshot_threshold_bytes + seam->options.apply_bytes);
 }
 
 /* Make an AppendEntries harmless where libraft would be confused by it. */
@@ -612,7 +622,8 @@ static bool is_stale(struct seam *seam, const struct raft_message *message)
     uint64_t rejected = message->append_entries_result.rejected;
 
     return message->type == RAFT_APPEND_ENTRIES_RESULT && rejected != 0 &&
-           seam_match_index(seam, message->server_id) >= rejected;
+           seam_match_index(seam, message->server_id) >= rejected &&
+           !MUTATION(rule8_stale_refusal_taken);
 }
 
 /* A leader of an earlier term is told by libraft that its state, or entries from the first on, were
@@ -621,10 +632,12 @@ static bool is_stale(struct seam *seam, const struct raft_message *message)
 static bool is_accepted_by_mistake(const struct seam *seam, const struct raft_message *message)
 {
     if (message->type == RAFT_INSTALL_SNAPSHOT) {
-        return message->install_snapshot.term < seam->raft.current_term;
+        return message->install_snapshot.term < seam->raft.current_term &&
+               !MUTATION(rule8_earlier_leader_told);
     }
     return message->type == RAFT_APPEND_ENTRIES && message->append_entries.prev_log_index == 0 &&
-           message->append_entries.term < seam->raft.current_term;
+           message->append_entries.term < seam->raft.current_term &&
+           !MUTATION(rule8_earlier_leader_told);
 }
 
 static bool may_receive(const struct seam *seam, const struct raft_message *message)
@@ -645,7 +658,8 @@ static bool may_receive(const struct seam *seam, const struct raft_message *mess
         /* On a node that is no candidate (any more) libraft looks up whether it asks for pre-votes
          * where it keeps the leader's address by then. By chance it takes over the term that a
          * late answer to a pre-vote only supposes, and a leader that was well falls. */
-        return !seam->needs_state && seam->raft.state == RAFT_CANDIDATE;
+        return !seam->needs_state &&
+               (seam->raft.state == RAFT_CANDIDATE || MUTATION(rule8_late_vote_taken));
     default:
         return !seam->needs_state;
     }

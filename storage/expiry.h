@@ -20,7 +20,9 @@ MUST_USE enum status expiry_set(struct txn *txn, enum due_kind kind, uint64_t na
 /* Is a thing with this time of expiry (0: none) gone at @now_ms? */
 static inline bool expiry_has_passed(uint64_t expires_at_ms, uint64_t now_ms)
 {
-    return expires_at_ms != 0 && expires_at_ms <= now_ms + (MUTATION(expires_early) ? 50 : 0);
+    now_ms += MUTATION(expires_early) ? 50 : 0;
+    now_ms -= MUTATION(expires_late) ? 50 : 0;
+    return expires_at_ms != 0 && expires_at_ms <= now_ms;
 }
 
 struct due {

@@ -12,6 +12,7 @@
 
 #include "daemon/base/buffer.h"
 #include "daemon/base/check.h"
+#include "daemon/base/mutation.h"
 #include "daemon/base/wire.h"
 #include "storage/record.h"
 #include "storage/store_private.h"
@@ -207,6 +208,9 @@ enum status store_flush(struct store *store, struct error *error)
     rv = mdb_txn_commit(mdb);
     if (rv != 0) {
         return store_fail(store, rv, "commit to store", error);
+    }
+    if (MUTATION(memtable_kept)) {
+        return STATUS_OK;
     }
     CHECK(pthread_mutex_lock(&store->mutex) == 0);
     store->layers.frozen = NULL;

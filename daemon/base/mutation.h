@@ -13,23 +13,33 @@
 #define MUTATION_LIST(X)                                                                           \
     X(none)                                                                                        \
     X(announced_without_end)                                                                       \
+    X(batch_never_full)                                                                            \
     X(bundle_of_other_term_taken)                                                                  \
     X(bundle_taken_twice)                                                                          \
     X(bundles_kept_over_terms)                                                                     \
     X(condition_ignored)                                                                           \
     X(event_ids_forgotten)                                                                         \
     X(expires_early)                                                                               \
+    X(expires_late)                                                                                \
     X(fastest_clock_followed)                                                                      \
+    X(follower_never_full)                                                                         \
     X(keys_forgotten)                                                                              \
+    X(leader_never_waits)                                                                          \
+    X(memtable_kept)                                                                               \
     X(never_settled)                                                                               \
     X(not_sent_again)                                                                              \
     X(numbers_used_again)                                                                          \
     X(one_copy_refused_is_all)                                                                     \
+    X(peer_queue_never_full)                                                                       \
+    X(proposer_never_full)                                                                         \
     X(read_round_never_given_up)                                                                   \
+    X(record_depends_on_node)                                                                      \
     X(revision_not_taken)                                                                          \
     X(rule16_barrier_not_awaited)                                                                  \
     X(rule16_majority_not_asked)                                                                   \
     X(rule16_other_terms_counted)                                                                  \
+    X(rule17_counts_without_state)                                                                 \
+    X(rule17_pointer_without_state)                                                                \
     X(rule3_barriers_not_told)                                                                     \
     X(rule3_index_of_commit)                                                                       \
     X(rule4_lost_log_accepted)                                                                     \
@@ -37,8 +47,11 @@
     X(rule5_failed_write_goes_on)                                                                  \
     X(rule6_pointer_before_state)                                                                  \
     X(rule7_log_never_cut)                                                                         \
+    X(rule8_earlier_leader_told)                                                                   \
     X(rule8_entries_share_memory)                                                                  \
     X(rule8_install_while_taking)                                                                  \
+    X(rule8_late_vote_taken)                                                                       \
+    X(rule8_stale_refusal_taken)                                                                   \
     X(rule8_term_hidden_from_candidate)                                                            \
     X(rule8_wrong_hint)                                                                            \
     X(rule9_commit_goes_back)                                                                      \
@@ -46,8 +59,14 @@
     X(slow_disk_leads_on)                                                                          \
     X(state_depends_on_node)                                                                       \
     X(time_goes_back)                                                                              \
+    X(told_before_stored)                                                                          \
     X(uncertain_called_refused)                                                                    \
-    X(unexecuted_called_refused)
+    X(unexecuted_called_executed)                                                                  \
+    X(unexecuted_called_refused)                                                                   \
+    X(unsent_kept)                                                                                 \
+    X(unstamped_time_kept)                                                                         \
+    X(vote_not_stored)                                                                             \
+    X(votes_for_all)
 
 enum mutation {
 #define MUTATION_ENUM(name) MUTATION_##name,

@@ -102,6 +102,32 @@ static void send_try(struct node *node, struct request *request)
     agreement_submit(node->agreement, &op->submission, sim_now_ms(cluster->sim));
 }
 
+/* What no client has wanted yet. */
+static struct request *new_request(struct cluster *cluster)
+{
+    struct request *request = memory_new_zeroed(1, sizeof *request);
+
+    if (cluster->n_requests % GROWTH == 0) {
+        cluster->requests = memory_resize(cluster->requests, (cluster->n_requests + GROWTH) *
+                                                                 sizeof(struct request *));
+    }
+    request->number = cluster->n_requests;
+    model_draw(&cluster->model, cluster->sim, request);
+    cluster->requests[cluster->n_requests++] = request;
+    return request;
+}
+
+void clients_flood(struct node *node, unsigned n, size_t size)
+{
+    for (; n > 0; n--) {
+        struct request *request = new_request(node->cluster);
+
+        request->size = size;
+        send_try(node, request);
+    }
+    node_turn(node);
+}
+
 static void send_command(struct node *node)
 {
     struct cluster *cluster = node->cluster;
@@ -118,17 +144,10 @@ static void send_command(struct node *node)
             return;
         }
     }
-    if (cluster->n_requests % GROWTH == 0) {
-        cluster->requests = memory_resize(cluster->requests, (cluster->n_requests + GROWTH) *
-                                                                 sizeof(struct request *));
-    }
-    request = memory_new_zeroed(1, sizeof *request);
-    request->number = cluster->n_requests;
-    model_draw(&cluster->model, cluster->sim, request);
+    request = new_request(cluster);
     if (cluster->options.value_bytes > 0 && sim_once_in(cluster->sim, 2)) {
         request->size = cluster->options.value_bytes;
     }
-    cluster->requests[cluster->n_requests++] = request;
     send_try(node, request);
 }
 
@@ -194,11 +213,6 @@ void clients_look(struct node *node, bool is_dying)
             continue;
         }
         queue_remove(&read->link);
-        if (!is_dying && read->ticket.index > node->executor.durable.applied) {
-            queue_push_front(&node->reads, &read->link);
-            executor_commit(node); /* Looks again. */
-            return;
-        }
         finish_read(read, !is_dying);
     }
 }

@@ -204,6 +204,15 @@ void cluster_set_free_disk(struct cluster *cluster, unsigned number, uint64_t by
     cluster->nodes[number].free_disk_bytes = bytes;
 }
 
+void cluster_flood(struct cluster *cluster, unsigned n, size_t size)
+{
+    for (unsigned i = 0; i < cluster->options.n_nodes; i++) {
+        if (cluster->nodes[i].is_alive) {
+            clients_flood(&cluster->nodes[i], n, size);
+        }
+    }
+}
+
 void cluster_set_due(struct cluster *cluster)
 {
     cluster->is_due = true;

@@ -67,6 +67,8 @@ void cluster_quiet(struct cluster *cluster, bool quiet);
 
 /* Free space as node @node reports it. */
 void cluster_set_free_disk(struct cluster *cluster, unsigned node, uint64_t bytes);
+/* @n requests of @size bytes at once, at every node. */
+void cluster_flood(struct cluster *cluster, unsigned n, size_t size);
 /* Something is due at once, until a maintenance command is executed. */
 void cluster_set_due(struct cluster *cluster);
 

@@ -16,6 +16,12 @@
 #define SIM_ELECTION_MS  150u
 #define WALL_EPOCH_MS    1700000000000ull
 
+/* Maxima that a burst reaches. */
+#define SIM_PENDING_COMMANDS 250u
+#define SIM_PENDING_BYTES    (1u << 20)
+#define SIM_APPLY_BYTES      (1u << 20)
+#define SIM_PEER_QUEUE_BYTES (512u << 10)
+
 enum op_fate { OP_OPEN, OP_ACKNOWLEDGED, OP_REFUSED, OP_UNCERTAIN };
 
 /* One try of a client's request. The command carries its number, so that it is known in the log. */
@@ -66,6 +72,9 @@ struct node {
     int64_t wall_offset_ms;
     unsigned n_out;
     uint64_t commit_index; /* The highest seen in this life. */
+    uint64_t start_bytes;  /* What the log held when this life began. */
+    uint64_t full_term;    /* The term, if too much waited for the executor at the last turn ... */
+    uint64_t full_index;   /* ... and the end of the log then. */
     uint64_t resubmitted;
     uint64_t snapshots;
 };
@@ -110,13 +119,16 @@ void node_boot(struct node *node, bool is_first);
 void node_die(struct node *node);
 
 /* network.c */
-void network_raft_send(void *node, const struct raft_message *message);
+/* Gives how long the message stays in the sender's memory. */
+unsigned network_raft_send(void *node, const struct raft_message *message);
 bool network_frame_send(void *node, uint64_t peer, const struct frame *frame);
 void network_start(struct cluster *cluster);
 void network_drop_cut(struct cluster *cluster);
 
 /* clients.c */
 void clients_start(struct node *node);
+/* Many large requests at once. */
+void clients_flood(struct node *node, unsigned n, size_t size);
 void clients_answer(void *node, struct submission *submission);
 void clients_answer_read(void *node, struct read_ticket *ticket);
 /* More became visible on @node, or (@is_dying) never will. */
@@ -137,5 +149,8 @@ void checks_view(struct node *node, const struct seam_view *view);
 /* The log of @node (a struct node) is cut off from @index on. */
 void checks_cut(void *node, uint64_t index);
 void checks_close(struct cluster *cluster);
+
+/* bounds.c */
+void bounds_check(struct node *node);
 
 #endif

@@ -128,7 +128,8 @@ void executor_close(struct node *node)
 
 /* --- Executing --- */
 
-void executor_commit(struct node *node)
+/* Make durable what is executed, if there is anything. */
+static void flush(struct node *node)
 {
     struct executor *executor = &node->executor;
     struct error error = {.text = ""};
@@ -152,7 +153,6 @@ void executor_commit(struct node *node)
         look_at_state(node);
     }
     executor->durable = executor->now;
-    clients_look(node, false);
 }
 
 /* The walk over the commands of an entry, next to their execution. */
@@ -265,16 +265,35 @@ static void skip(struct node *node, const struct applied *work)
     }
 }
 
+/* Have reads see it. True if much is in memory now. */
+static bool publish(struct node *node)
+{
+    struct executor *executor = &node->executor;
+    struct store_unflushed unflushed;
+    struct error error = {.text = ""};
+    enum status status;
+
+    if (executor->machine == NULL) {
+        return false;
+    }
+    status = machine_commit(executor->machine, &error);
+    SIM_EXPECT(node->cluster->sim, status == STATUS_OK, "node %u does not commit: %s", node->number,
+               error.text);
+    store_unflushed(executor->store, &unflushed);
+    return unflushed.bytes >= EXECUTOR_FLUSH_BYTES;
+}
+
 static void execute(struct node *node, struct applied *work)
 {
     struct executor *executor = &node->executor;
     struct cluster *cluster = node->cluster;
+    bool is_full;
 
     if (work->kind == APPLIED_DURABLE) {
         SIM_EXPECT(cluster->sim, executor->now.applied >= work->index,
                    "node %u is to be durable through %" PRIu64 ", but has executed %" PRIu64,
                    node->number, work->index, executor->now.applied);
-        executor_commit(node);
+        flush(node);
         return;
     }
     if (work->stored > executor->now.stored) {
@@ -299,12 +318,14 @@ static void execute(struct node *node, struct applied *work)
         execute_entry(node, work);
     }
     executor->now.applied = work->index;
+    is_full = publish(node);
     if (work->index > cluster->highest_index) {
         cluster->highest_index = work->index;
     }
-    /* Now and then alone, and at some indexes all, so that their states can be compared. */
-    if (sim_once_in(cluster->sim, 4) || work->index % 8 == 0) {
-        executor_commit(node);
+    /* When much is in memory, now and then alone, and at some indexes all, so that their states can
+     * be compared. */
+    if (sim_once_in(cluster->sim, 4) || work->index % 8 == 0 || is_full) {
+        flush(node);
     }
 }
 
@@ -349,8 +370,6 @@ void executor_push(void *data, struct applied *work)
 
     executor->queued_bytes += work->entry.size;
     queue_push(&executor->works, &work->link);
-    SIM_EXPECT(node->cluster->sim, executor->queued_bytes <= EXECUTOR_BOUND_BYTES,
-               "%zu bytes wait for the executor of node %u", executor->queued_bytes, node->number);
     if (is_idle && !executor->is_busy) {
         schedule(node);
     }

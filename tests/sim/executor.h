@@ -1,5 +1,6 @@
 /* What stands for the apply thread of a simulated node: it takes committed entries in order, some
- * time later, and commits now and then. A crash goes back to what was committed.
+ * time later, which reads see at once, and flushes now and then. A crash goes back to what was
+ * flushed.
  *
  * It runs the real state machine on a store in a directory of its own, or, much faster, records
  * only what is executed. Either way the checks hear of every command. */
@@ -10,8 +11,8 @@
 #include "daemon/base/queue.h"
 #include "storage/applier.h"
 
-/* More may never wait: a follower's own bound, and what a start finds in the log. */
-#define EXECUTOR_BOUND_BYTES (4 * (uint64_t)LIMIT_APPLY_BYTES)
+/* So much is flushed at once. */
+#define EXECUTOR_FLUSH_BYTES (1u << 20)
 
 struct node;
 
@@ -38,17 +39,15 @@ struct executor {
 
 /* Before the first start. */
 void executor_init(struct node *node);
-/* A life begins with what was committed. */
+/* A life begins with what was flushed. */
 void executor_open(struct node *node);
 /* The callbacks of agreement; @data is the node. */
 void executor_push(void *data, struct applied *work);
 size_t executor_queued_bytes(void *data);
 uint64_t executor_next_due_ms(void *data);
-/* Somebody wants to read: commit, if there is anything. */
-void executor_commit(struct node *node);
-/* The revision of an item in what is committed; 0: there is none. */
+/* The revision of an item in what is executed; 0: there is none. */
 uint64_t executor_read_item(struct node *node, const char *key);
-/* The life ends; what was not committed is lost, and work that waits is given back undone. */
+/* The life ends; what was not flushed is lost, and work that waits is given back undone. */
 void executor_close(struct node *node);
 /* After the last life. */
 void executor_remove(struct node *node);

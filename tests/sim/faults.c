@@ -9,6 +9,8 @@
 
 #define SLOWEST_PACE_MS 1500u
 #define HOUR_MS         3600000
+#define FLOOD_REQUESTS  70u
+#define FLOOD_BYTES     20000u
 
 static const char *const names[FAULT_KINDS] = {
     [FAULT_CRASH] = "crash",
@@ -25,6 +27,7 @@ static const char *const names[FAULT_KINDS] = {
     [FAULT_CLOCK] = "clock jump",
     [FAULT_LOSS] = "loss",
     [FAULT_DUE] = "something due",
+    [FAULT_FLOOD] = "flood",
     [FAULT_LOST_LOG] = "lost log",
 };
 
@@ -61,6 +64,8 @@ static unsigned draw_strength(uint64_t *random, enum fault_kind kind)
         return between(random, 0, 3) == 0 ? between(random, 1000, 3000) : between(random, 20, 400);
     case FAULT_SLOW_EXECUTOR: /* Slow, or it hardly moves. */
         return between(random, 0, 3) == 0 ? between(random, 500, 3000) : between(random, 5, 200);
+    case FAULT_FLOOD: /* While the executor of one node hardly moves, or not. */
+        return between(random, 0, 1) == 0 ? 0 : between(random, 500, 3000);
     case FAULT_LOSS:
         return between(random, 2, 40);
     case FAULT_CLOCK:   /* Back, or forth. */
@@ -210,6 +215,12 @@ static void begin(const struct happening *h)
     case FAULT_DUE:
         cluster_set_due(h->cluster);
         break;
+    case FAULT_FLOOD:
+        if (fault->strength > 0) {
+            cluster_slow_executor(h->cluster, fault->node, fault->strength);
+        }
+        cluster_flood(h->cluster, FLOOD_REQUESTS, FLOOD_BYTES);
+        break;
     case FAULT_LOST_LOG:
         if (!cluster_lose_log(h->cluster, fault->node)) {
             cluster_restart(h->cluster, fault->node);
@@ -248,6 +259,7 @@ static void end(const struct happening *h)
         cluster_set_free_disk(h->cluster, fault->node, UINT64_MAX / 2);
         break;
     case FAULT_SLOW_EXECUTOR:
+    case FAULT_FLOOD:
         cluster_slow_executor(h->cluster, fault->node, 0);
         break;
     case FAULT_LOSS:

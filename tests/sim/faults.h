@@ -26,6 +26,7 @@ enum fault_kind {
     FAULT_CLOCK,
     FAULT_LOSS,
     FAULT_DUE,
+    FAULT_FLOOD,
     FAULT_LOST_LOG,
     FAULT_KINDS
 };

@@ -9,6 +9,7 @@
 #include "tests/sim/cluster_private.h"
 
 #define RECONNECT_MS 50u
+#define GIVEN_UP_MS  2000u
 #define MAX_FLYING   50000u /* Messages of raft that are under way; a storm has no end. */
 
 struct raft_delivery {
@@ -77,7 +78,16 @@ static void deliver_at(struct node *from, struct node *to, uint64_t at_ms,
     sim_at(from->cluster->sim, at_ms, NULL, on_raft_delivery, delivery);
 }
 
-void network_raft_send(void *data, const struct raft_message *message)
+/* What a cut holds back stays in the sender's memory until the connection is given up. */
+static unsigned held_ms(const struct node *from, const struct node *to)
+{
+    const struct cluster *cluster = from->cluster;
+    bool is_cut = cluster->cut[from->number][to->number] || cluster->cut[to->number][from->number];
+
+    return is_cut || !to->is_alive ? sim_between(cluster->sim, 200, GIVEN_UP_MS) : 0;
+}
+
+unsigned network_raft_send(void *data, const struct raft_message *message)
 {
     struct node *from = data;
     struct cluster *cluster = from->cluster;
@@ -88,7 +98,7 @@ void network_raft_send(void *data, const struct raft_message *message)
 
     check_hint(from, message);
     if (sim_between(sim, 1, 100) <= cluster->loss_percent) {
-        return;
+        return 0;
     }
     if (sim_once_in(sim, 300)) {
         at_ms += sim_between(sim, 20, 200);
@@ -96,12 +106,13 @@ void network_raft_send(void *data, const struct raft_message *message)
     if (!cluster->options.is_disorderly) { /* As on a connection. */
         *last = at_ms > *last ? at_ms : *last;
         deliver_at(from, to, *last, message);
-        return;
+        return held_ms(from, to);
     }
     deliver_at(from, to, at_ms, message);
     if (sim_once_in(sim, 50)) {
         deliver_at(from, to, at_ms + sim_between(sim, 0, 500), message);
     }
+    return held_ms(from, to);
 }
 
 struct frame_delivery {

@@ -33,6 +33,7 @@ void node_turn(struct node *node)
     agreement_flush(node->agreement, sim_now_ms(node->cluster->sim));
     seam_view(node->seam, &view);
     checks_view(node, &view);
+    bounds_check(node);
     node->in_turn = false;
 }
 
@@ -96,6 +97,9 @@ static void open_agreement(struct node *node)
         .version = "0",
         .free_disk_floor_bytes = FREE_FLOOR,
         .election_timeout_ms = SIM_ELECTION_MS,
+        .pending_commands = SIM_PENDING_COMMANDS,
+        .pending_bytes = SIM_PENDING_BYTES,
+        .unexecuted_bytes = SIM_APPLY_BYTES,
         .state_applied_index = node->executor.now.applied,
         .state_time_ms = node->executor.now.time_ms,
         .data = node,
@@ -150,6 +154,8 @@ static void open_seam(struct node *node)
         .election_timeout_ms = SIM_ELECTION_MS,
         .heartbeat_ms = SIM_HEARTBEAT_MS,
         .snapshot_threshold_bytes = node->cluster->options.snapshot_threshold_bytes,
+        .peer_queue_bytes = SIM_PEER_QUEUE_BYTES,
+        .apply_bytes = SIM_APPLY_BYTES,
         .state_applied_index = node->executor.now.applied,
         .state_stored = node->executor.now.stored,
     };
@@ -167,6 +173,8 @@ void node_boot(struct node *node, bool is_first)
     node->owner.paused_ms = 0;
     node->n_out = 0;
     node->commit_index = 0;
+    node->full_term = 0;
+    node->start_bytes = sim_disk_bytes(&node->disk);
     init_io(node);
     open_seam(node);
     open_agreement(node);

@@ -36,15 +36,24 @@ struct sim {
     char failure[512];
 };
 
-/* --- Memory of libraft --- */
+/* --- Memory of libraft, and of what works on it --- */
 
 struct block {
     struct link link;
     size_t size;
+    uint64_t mark; /* MARK_LIVE until it is released. */
     max_align_t content[];
 };
 
+#define MARK_LIVE     0x6c6976652d6c6976ull
+#define MARK_RELEASED 0x676f6e652d676f6eull
+#define MAX_RELEASED  512u /* Blocks that are kept for a while, so that a late use is noticed, ... \
+                            */
+#define POISONED_BYTES 256u /* ... with so much of it overwritten. */
+
 static struct queue blocks;
+static struct queue released; /* The oldest first. */
+static unsigned n_released;
 
 static void *sim_malloc(void *data, size_t size)
 {
@@ -52,6 +61,7 @@ static void *sim_malloc(void *data, size_t size)
 
     (void)data;
     block->size = size;
+    block->mark = MARK_LIVE;
     queue_push(&blocks, &block->link);
     return block->content;
 }
@@ -61,10 +71,19 @@ static void sim_free(void *data, void *content)
     struct block *block;
 
     (void)data;
-    if (content != NULL) {
-        block = CONTAINER_OF(content, struct block, content);
-        queue_remove(&block->link);
-        free(block);
+    if (content == NULL) {
+        return;
+    }
+    block = CONTAINER_OF(content, struct block, content);
+    CHECK(block->mark == MARK_LIVE); /* Else it is released twice. */
+    block->mark = MARK_RELEASED;
+    memset(content, 0xdb, block->size < POISONED_BYTES ? block->size : POISONED_BYTES);
+    queue_remove(&block->link);
+    queue_push(&released, &block->link);
+    if (n_released == MAX_RELEASED) {
+        free(CONTAINER_OF(queue_pop(&released), struct block, link));
+    } else {
+        n_released++;
     }
 }
 
@@ -116,6 +135,8 @@ struct sim *sim_open(uint64_t seed)
     struct sim *sim = memory_new_zeroed(1, sizeof *sim);
 
     queue_init(&blocks);
+    queue_init(&released);
+    n_released = 0;
     raft_heap_set(&heap);
     sim->now_ms = 1000;
     sim->random = seed * 0x9e3779b97f4a7c15ull + 0x1234567;
@@ -232,6 +253,9 @@ void sim_close(struct sim *sim)
 
     sim_drain(sim);
     while ((link = queue_pop(&blocks)) != NULL) {
+        free(CONTAINER_OF(link, struct block, link));
+    }
+    while ((link = queue_pop(&released)) != NULL) {
         free(CONTAINER_OF(link, struct block, link));
     }
     raft_heap_set_default();

@@ -72,6 +72,16 @@ void sim_disk_close(struct sim_disk *disk)
     buffer_close(&disk->snapshot_data);
 }
 
+uint64_t sim_disk_bytes(const struct sim_disk *disk)
+{
+    uint64_t bytes = 0;
+
+    for (size_t i = 0; i < disk->n_entries; i++) {
+        bytes += disk->entries[i].bytes.size;
+    }
+    return bytes;
+}
+
 static void add_entry(struct sim_disk *disk, struct sim_entry *entry)
 {
     if (disk->n_entries == disk->capacity) {
@@ -407,8 +417,8 @@ static int on_send(struct raft_io *io, struct raft_io_send *request,
     struct send_event *event = memory_new(sizeof *event);
 
     *event = (struct send_event){.io = sim_io, .request = request, .cb = cb};
-    sim_io->on_send(sim_io->data, message);
-    sim_at(sim_io->sim, sim_now_ms(sim_io->sim), sim_io->owner, on_sent, event);
+    sim_at(sim_io->sim, sim_now_ms(sim_io->sim) + sim_io->on_send(sim_io->data, message),
+           sim_io->owner, on_sent, event);
     return 0;
 }
 
@@ -450,7 +460,7 @@ static int on_snapshot_put(struct raft_io *io, unsigned trailing,
     struct write *write = new_write(of(io), WRITE_SNAPSHOT);
     struct raft_buffer encoded;
 
-    CHECK(trailing > 0);
+    SIM_EXPECT(of(io)->sim, trailing > 0, "%s", "a pointer to a state that is not here is stored");
     CHECK(raft_configuration_encode(&snapshot->configuration, &encoded) == 0);
     buffer_append(&write->snapshot.snapshot_configuration, encoded.base, encoded.len);
     raft_free(encoded.base);

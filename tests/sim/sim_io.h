@@ -35,6 +35,8 @@ struct sim_disk {
 
 void sim_disk_init(struct sim_disk *disk);
 void sim_disk_close(struct sim_disk *disk);
+/* Of the entries' payloads. */
+uint64_t sim_disk_bytes(const struct sim_disk *disk);
 /* Entries from @index on are gone. */
 void sim_disk_cut(struct sim_disk *disk, uint64_t index);
 
@@ -51,8 +53,8 @@ struct sim_io {
     raft_io_tick_cb tick;
     raft_io_recv_cb recv;
     void *data;
-    /* A message leaves; it is borrowed. */
-    void (*on_send)(void *data, const struct raft_message *message);
+    /* A message leaves; it is borrowed. Gives for how many ms it is not off this node yet. */
+    unsigned (*on_send)(void *data, const struct raft_message *message);
     /* Entries from @index on are cut off, which had been given to the disk. May be NULL. */
     void (*on_cut)(void *data, uint64_t index);
     /* Something was called back: the node's turn ends. */

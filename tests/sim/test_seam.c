@@ -29,7 +29,7 @@ struct fixture {
     uint64_t sent[THIRD + 1]; /* ... and the last entry. */
 };
 
-static void on_send(void *data, const struct raft_message *message)
+static unsigned on_send(void *data, const struct raft_message *message)
 {
     struct fixture *f = data;
 
@@ -39,6 +39,7 @@ static void on_send(void *data, const struct raft_message *message)
         f->sent[message->server_id] =
             message->append_entries.prev_log_index + message->append_entries.n_entries;
     }
+    return 0;
 }
 
 static void on_turn(void *data)
