@@ -8,9 +8,10 @@
 #include "daemon/base/memory.h"
 #include "tests/sim/cluster_private.h"
 
-#define RECONNECT_MS 50u
-#define GIVEN_UP_MS  2000u
-#define MAX_FLYING   50000u /* Messages of raft that are under way; a storm has no end. */
+#define RECONNECT_MS   50u
+#define GIVEN_UP_MS    2000u
+#define BREAKS_ONCE_IN 1000u  /* Frames. */
+#define MAX_FLYING     50000u /* Messages of raft that are under way; a storm has no end. */
 
 struct raft_delivery {
     struct node *from;
@@ -149,6 +150,33 @@ static void on_frame_delivery(void *data)
     buffer_close(&delivery->bytes);
 }
 
+struct breaking {
+    struct cluster *cluster;
+    unsigned a;
+    unsigned b;
+    uint64_t epoch;
+};
+
+static void on_breaking(void *data)
+{
+    const struct breaking *breaking = data;
+
+    if (!sim_is_closing(breaking->cluster->sim) &&
+        connection_of(breaking->cluster, breaking->a, breaking->b)->epoch == breaking->epoch) {
+        cluster_break_connection(breaking->cluster, breaking->a, breaking->b);
+    }
+}
+
+/* A connection breaks where something is to be sent; that it did is told in a later turn. */
+static void break_soon(struct node *from, const struct node *to)
+{
+    struct breaking *breaking = memory_new(sizeof *breaking);
+
+    *breaking = (struct breaking){from->cluster, from->number, to->number,
+                                  connection_of(from->cluster, from->number, to->number)->epoch};
+    sim_at(from->cluster->sim, sim_now_ms(from->cluster->sim) + 1, NULL, on_breaking, breaking);
+}
+
 bool network_frame_send(void *data, uint64_t peer, const struct frame *frame)
 {
     struct node *from = data;
@@ -160,6 +188,10 @@ bool network_frame_send(void *data, uint64_t peer, const struct frame *frame)
     uint64_t at_ms = sim_now_ms(sim) + sim_between(sim, 0, 4);
 
     if (!connection->is_up) {
+        return false;
+    }
+    if (sim_once_in(sim, BREAKS_ONCE_IN)) {
+        break_soon(from, to);
         return false;
     }
     if (at_ms < connection->arrival_ms) {
