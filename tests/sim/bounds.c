@@ -67,15 +67,15 @@ static void check_messages(const struct node *node)
 }
 
 /* A node that is behind with executing takes no more entries, be it as the leader. What a start
- * finds in the log waits at once when it is known to be committed, and so does what came until
- * then. */
+ * finds in the log, and what came since, waits all at once when it is known to be committed. */
 static void check_executor(struct node *node)
 {
     const struct executor *executor = &node->executor;
+    uint64_t limit = node->start_bytes + 4 * node->cluster->options.snapshot_threshold_bytes +
+                     SIM_APPLY_BYTES + MESSAGE_BYTES;
     struct seam_view view;
 
-    SIM_EXPECT(node->cluster->sim,
-               executor->queued_bytes <= node->start_bytes + SIM_APPLY_BYTES + 2 * MESSAGE_BYTES,
+    SIM_EXPECT(node->cluster->sim, executor->queued_bytes <= limit,
                "%zu bytes wait for the executor of node %u", executor->queued_bytes, node->number);
     seam_view(node->seam, &view);
     if (executor->queued_bytes <= SIM_APPLY_BYTES || view.needs_state) {

@@ -122,7 +122,7 @@ void clients_flood(struct node *node, unsigned n, size_t size)
     for (; n > 0; n--) {
         struct request *request = new_request(node->cluster);
 
-        request->size = size;
+        request->size = size / (request->n_events + 1);
         send_try(node, request);
     }
     node_turn(node);

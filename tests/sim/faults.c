@@ -9,8 +9,8 @@
 
 #define SLOWEST_PACE_MS 1500u
 #define HOUR_MS         3600000
-#define FLOOD_REQUESTS  70u
-#define FLOOD_BYTES     20000u
+#define FLOOD_REQUESTS  60u
+#define FLOOD_BYTES     40000u
 
 static const char *const names[FAULT_KINDS] = {
     [FAULT_CRASH] = "crash",

@@ -7,7 +7,7 @@
 #define SETTLE_MS   2000u
 /* A node that waits for state restarts after 5 s without a leader, and may be needed as a voter. */
 #define HEALED_LEADER_MS 9000u
-#define MANY_BYTES       (64u << 20)
+#define MANY_BYTES       (16u << 20)
 /* After a second a leader hands over, and tries again when that did not succeed. */
 #define SLOW_DISK_MS   3000u
 #define SLOW_LEADER_MS 4000u

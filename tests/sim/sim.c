@@ -47,8 +47,9 @@ struct block {
 
 #define MARK_LIVE     0x6c6976652d6c6976ull
 #define MARK_RELEASED 0x676f6e652d676f6eull
-#define MAX_RELEASED  512u /* Blocks that are kept for a while, so that a late use is noticed, ... \
-                            */
+#define MAX_RELEASED                                                                               \
+    512u /* Blocks that are kept for a while, so that a late use is noticed, ...                   \
+          */
 #define POISONED_BYTES 256u /* ... with so much of it overwritten. */
 
 static struct queue blocks;
