@@ -289,7 +289,7 @@ enum linearizability linearizability_check(const struct object_model *model,
     return result;
 }
 
-/* --- The models --- */
+/* --- The register --- */
 
 struct register_state {
     uint64_t value; /* 0: absent. */
@@ -332,33 +332,3 @@ static bool register_step(struct object_state *state, const void *what, bool out
 }
 
 const struct object_model register_model = {.init = register_init, .step = register_step};
-
-struct log_state {
-    uint64_t last_seq;
-    uint64_t contents;
-};
-
-uint64_t log_contents_add(uint64_t contents, uint64_t event)
-{
-    const uint64_t both[2] = {contents, event};
-
-    return XXH3_64bits(both, sizeof both);
-}
-
-static bool log_step(struct object_state *state, const void *what, bool outcome_known)
-{
-    const struct log_operation *operation = what;
-    struct log_state current;
-
-    memcpy(&current, state->bytes, sizeof current);
-    if (operation->action == LOG_READ) {
-        return !outcome_known ||
-               (current.last_seq == operation->seq && current.contents == operation->contents);
-    }
-    current.last_seq++;
-    current.contents = log_contents_add(current.contents, operation->event);
-    memcpy(state->bytes, &current, sizeof current);
-    return !outcome_known || current.last_seq == operation->seq;
-}
-
-const struct object_model log_model = {.init = register_init, .step = log_step};

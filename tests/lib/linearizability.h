@@ -46,7 +46,7 @@ enum linearizability linearizability_check(const struct object_model *model,
                                            const struct history_operation *operations, size_t n,
                                            size_t max_configurations, size_t *furthest);
 
-/* --- Two models --- */
+/* --- A model (log_model.h has another) --- */
 
 /* A register with compare-and-set: an item whose versions are its revisions. */
 enum register_action { REGISTER_READ, REGISTER_WRITE, REGISTER_CAS, REGISTER_DELETE };
@@ -59,20 +59,5 @@ struct register_operation {
 };
 
 extern const struct object_model register_model;
-
-/* A session's log: appends give the place of the new event, reads the whole content. */
-enum log_action { LOG_APPEND, LOG_READ };
-
-struct log_operation {
-    enum log_action action;
-    uint64_t event;    /* APPEND: what was appended. */
-    uint64_t seq;      /* APPEND: the number that it was given, from 1. READ: last_seq. */
-    uint64_t contents; /* READ: log_contents_add() over all events, from 0. */
-};
-
-extern const struct object_model log_model;
-
-/* The fingerprint of a log to which @event was appended. */
-uint64_t log_contents_add(uint64_t contents, uint64_t event);
 
 #endif

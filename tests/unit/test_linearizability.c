@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "tests/lib/linearizability.h"
+#include "tests/lib/log_model.h"
 
 #define UNKNOWN UINT64_MAX
 #define MANY    1000000
@@ -110,38 +111,190 @@ static void it_names_the_operation_that_does_not_fit(void **state)
     assert_int_equal(furthest, 0);
 }
 
+/* --- Session logs --- */
+
+struct timed_log {
+    uint64_t call;
+    uint64_t answer;
+    struct log_operation operation;
+};
+
+#define APPEND(seq, n, event)                                                                      \
+    {                                                                                              \
+        .action = LOG_APPEND, .truncate_after = LOG_NO_REWIND, .first_event = (event),             \
+        .n_events = (n), .first_seq = (seq)                                                        \
+    }
+#define REWIND(after, seq, n, event)                                                               \
+    {                                                                                              \
+        .action = LOG_APPEND, .truncate_after = (after), .first_event = (event), .n_events = (n),  \
+        .first_seq = (seq)                                                                         \
+    }
+#define SEE(after, last, ...)                                                                      \
+    {                                                                                              \
+        .action = LOG_READ, .after_seq = (after), .last_seq = (last),                              \
+        .n_seen = sizeof((const struct log_event[]){__VA_ARGS__}) / sizeof(struct log_event),      \
+        .seen = (const struct log_event[])                                                         \
+        {                                                                                          \
+            __VA_ARGS__                                                                            \
+        }                                                                                          \
+    }
+#define SEE_NOTHING(after, last)                                                                   \
+    {                                                                                              \
+        .action = LOG_READ, .after_seq = (after), .last_seq = (last)                               \
+    }
+
+static enum linearizability check_log(struct timed_log *timed, size_t n)
+{
+    struct log_versions *versions = log_versions_open();
+    struct history_operation operations[16];
+    enum linearizability result;
+
+    assert_true(n <= 16);
+    for (size_t i = 0; i < n; i++) {
+        timed[i].operation.versions = versions;
+        operations[i] =
+            (struct history_operation){timed[i].call, timed[i].answer, &timed[i].operation};
+    }
+    result = linearizability_check(&log_model, operations, n, MANY, NULL);
+    log_versions_close(versions);
+    return result;
+}
+
+#define ASSERT_LOG(expected, ...)                                                                  \
+    do {                                                                                           \
+        struct timed_log timed[] = {__VA_ARGS__};                                                  \
+        assert_int_equal(check_log(timed, sizeof timed / sizeof timed[0]), (expected));            \
+    } while (0)
+
+static void a_log_in_sequence_is_linearizable(void **state)
+{
+    (void)state;
+    ASSERT_LOG(LINEARIZABLE, {1, 2, SEE_NOTHING(0, 0)}, {3, 4, APPEND(1, 2, 10)},
+               {5, 6, SEE(0, 2, {1, 10}, {2, 11})}, {7, 8, APPEND(3, 1, 20)},
+               {9, 10, SEE(1, 3, {2, 11}, {3, 20})}, {11, 12, SEE_NOTHING(3, 3)});
+}
+
 static void a_log_with_a_number_given_twice_is_not(void **state)
 {
-    const struct log_operation what[] = {{LOG_APPEND, 10, 1, 0}, {LOG_APPEND, 11, 1, 0}};
-    const struct history_operation operations[] = {{1, 5, &what[0]}, {2, 6, &what[1]}};
-
     (void)state;
-    assert_int_equal(linearizability_check(&log_model, operations, 1, MANY, NULL), LINEARIZABLE);
-    assert_int_equal(linearizability_check(&log_model, operations, 2, MANY, NULL),
-                     NOT_LINEARIZABLE);
+    ASSERT_LOG(LINEARIZABLE, {1, 5, APPEND(1, 1, 10)});
+    ASSERT_LOG(NOT_LINEARIZABLE, {1, 5, APPEND(1, 1, 10)}, {2, 6, APPEND(1, 1, 11)});
+    ASSERT_LOG(NOT_LINEARIZABLE, {1, 5, APPEND(1, 2, 10)}, {2, 6, APPEND(2, 1, 20)});
+}
+
+static void a_log_whose_numbers_leave_a_gap_is_not(void **state)
+{
+    (void)state;
+    ASSERT_LOG(NOT_LINEARIZABLE, {1, 2, APPEND(1, 1, 10)}, {3, 4, APPEND(3, 1, 11)});
+    /* Unless somebody may have had it who never heard. */
+    ASSERT_LOG(LINEARIZABLE, {1, UNKNOWN, APPEND(0, 1, 90)}, {1, 2, APPEND(1, 1, 10)},
+               {3, 4, APPEND(3, 1, 11)});
+}
+
+static void numbers_that_go_against_time_are_not(void **state)
+{
+    (void)state;
+    ASSERT_LOG(LINEARIZABLE, {1, 9, APPEND(2, 1, 10)}, {3, 4, APPEND(1, 1, 11)});
+    ASSERT_LOG(NOT_LINEARIZABLE, {1, 2, APPEND(2, 1, 10)}, {3, 4, APPEND(1, 1, 11)});
 }
 
 static void a_log_read_must_show_the_order_of_the_numbers(void **state)
 {
-    uint64_t both = log_contents_add(log_contents_add(0, 10), 11);
-    uint64_t swapped = log_contents_add(log_contents_add(0, 11), 10);
-    const struct log_operation good[] = {
-        {LOG_APPEND, 10, 1, 0}, {LOG_APPEND, 11, 2, 0}, {LOG_READ, 0, 2, both}};
-    const struct log_operation bad[] = {
-        {LOG_APPEND, 10, 1, 0}, {LOG_APPEND, 11, 2, 0}, {LOG_READ, 0, 2, swapped}};
-    struct history_operation operations[3];
+    (void)state;
+    ASSERT_LOG(LINEARIZABLE, {1, 5, APPEND(1, 1, 10)}, {1, 5, APPEND(2, 1, 20)},
+               {6, 7, SEE(0, 2, {1, 10}, {2, 20})});
+    ASSERT_LOG(NOT_LINEARIZABLE, {1, 5, APPEND(1, 1, 10)}, {1, 5, APPEND(2, 1, 20)},
+               {6, 7, SEE(0, 2, {1, 20}, {2, 10})});
+}
+
+static void a_log_read_must_show_all_that_is_behind(void **state)
+{
+    (void)state;
+    /* One that is missing in front, in the middle, or at the end; and one that nobody wrote. */
+    ASSERT_LOG(NOT_LINEARIZABLE, {1, 2, APPEND(1, 3, 10)}, {3, 4, SEE(0, 3, {2, 11}, {3, 12})});
+    ASSERT_LOG(NOT_LINEARIZABLE, {1, 2, APPEND(1, 3, 10)}, {3, 4, SEE(0, 3, {1, 10}, {3, 12})});
+    ASSERT_LOG(NOT_LINEARIZABLE, {1, 2, APPEND(1, 3, 10)}, {3, 4, SEE(0, 2, {1, 10}, {2, 11})});
+    ASSERT_LOG(NOT_LINEARIZABLE, {1, 2, APPEND(1, 1, 10)}, {3, 4, SEE(0, 2, {1, 10}, {2, 99})});
+    ASSERT_LOG(NOT_LINEARIZABLE, {1, 2, APPEND(1, 1, 10)}, {3, 4, SEE_NOTHING(0, 1)});
+    /* What is not behind is not asked for. */
+    ASSERT_LOG(LINEARIZABLE, {1, 2, APPEND(1, 3, 10)}, {3, 4, SEE(1, 3, {2, 11}, {3, 12})});
+}
+
+static void log_reads_must_not_go_back(void **state)
+{
+    (void)state;
+    ASSERT_LOG(LINEARIZABLE, {1, 9, APPEND(1, 1, 10)}, {2, 3, SEE_NOTHING(0, 0)},
+               {4, 5, SEE(0, 1, {1, 10})});
+    ASSERT_LOG(NOT_LINEARIZABLE, {1, 9, APPEND(1, 1, 10)}, {2, 3, SEE(0, 1, {1, 10})},
+               {4, 5, SEE_NOTHING(0, 0)});
+    ASSERT_LOG(NOT_LINEARIZABLE, {1, 2, APPEND(1, 1, 10)}, {3, 4, SEE_NOTHING(0, 0)});
+}
+
+static void a_rewound_log_shows_less_and_goes_on_with_its_numbers(void **state)
+{
+    (void)state;
+    ASSERT_LOG(LINEARIZABLE, {1, 2, APPEND(1, 3, 10)}, {3, 4, REWIND(1, 4, 1, 20)},
+               {5, 6, SEE(0, 4, {1, 10}, {4, 20})}, {7, 8, REWIND(0, 5, 1, 30)},
+               {9, 10, SEE(0, 5, {5, 30})});
+    ASSERT_LOG(NOT_LINEARIZABLE, {1, 2, APPEND(1, 3, 10)}, {3, 4, REWIND(1, 2, 1, 20)});
+    ASSERT_LOG(NOT_LINEARIZABLE, {1, 2, APPEND(1, 3, 10)}, {3, 4, REWIND(1, 4, 1, 20)},
+               {5, 6, SEE(0, 4, {1, 10}, {2, 11}, {4, 20})});
+    ASSERT_LOG(NOT_LINEARIZABLE, {1, 2, APPEND(1, 3, 10)}, {3, 4, REWIND(1, 4, 1, 20)},
+               {5, 6, SEE(0, 3, {1, 10}, {2, 11}, {3, 12})});
+}
+
+static void an_unknown_append_may_happen_late_once_or_never(void **state)
+{
+    (void)state;
+    ASSERT_LOG(LINEARIZABLE, {1, UNKNOWN, APPEND(0, 1, 10)}, {3, 4, SEE_NOTHING(0, 0)},
+               {5, 6, APPEND(1, 1, 20)}, {7, 8, SEE(0, 2, {1, 20}, {2, 10})});
+    ASSERT_LOG(LINEARIZABLE, {1, UNKNOWN, APPEND(0, 1, 10)}, {3, 4, APPEND(1, 1, 20)},
+               {5, 6, APPEND(2, 1, 21)});
+    ASSERT_LOG(NOT_LINEARIZABLE, {1, UNKNOWN, APPEND(0, 1, 10)}, {3, 4, APPEND(1, 1, 20)},
+               {5, 6, SEE(0, 3, {1, 20}, {2, 10}, {3, 10})});
+    ASSERT_LOG(NOT_LINEARIZABLE, {5, UNKNOWN, APPEND(0, 1, 10)}, {3, 4, SEE(0, 1, {1, 10})});
+}
+
+/* As many operations as the simulator lets one session have, many of them at once. */
+static void a_long_log_of_many_clients_is_decided(void **state)
+{
+    enum { ROUNDS = 100, CLIENTS = 6, N = ROUNDS * CLIENTS };
+    struct log_versions *versions = log_versions_open();
+    static struct log_operation what[2 * N];
+    static struct history_operation operations[2 * N];
+    static struct log_event seen[N][CLIENTS];
 
     (void)state;
-    for (size_t i = 0; i < 3; i++) {
-        operations[i] = (struct history_operation){i, i + 5, &good[i]};
+    for (uint64_t i = 0; i < N; i++) {
+        uint64_t call = i / CLIENTS * 10;
+        /* Within a round, the last that calls is the first in the log. */
+        uint64_t seq = i / CLIENTS * CLIENTS + CLIENTS - i % CLIENTS;
+
+        what[i] = (struct log_operation)APPEND(seq, 1, 1000 + seq);
+        operations[i] = (struct history_operation){call, call + 9, &what[i]};
+        for (uint64_t j = 0; j < CLIENTS; j++) {
+            uint64_t shown = i / CLIENTS * CLIENTS + 1 + j;
+
+            seen[i][j] = (struct log_event){shown, 1000 + shown};
+        }
+        what[N + i] = (struct log_operation){.action = LOG_READ,
+                                             .after_seq = i / CLIENTS * CLIENTS,
+                                             .last_seq = (i / CLIENTS + 1) * CLIENTS,
+                                             .n_seen = CLIENTS,
+                                             .seen = seen[i]};
+        operations[N + i] = (struct history_operation){call + 1, call + 9, &what[N + i]};
+        what[i].versions = versions;
+        what[N + i].versions = versions;
     }
-    assert_int_equal(linearizability_check(&log_model, operations, 3, MANY, NULL), LINEARIZABLE);
-    for (size_t i = 0; i < 3; i++) {
-        operations[i].what = &bad[i];
-    }
-    assert_int_equal(linearizability_check(&log_model, operations, 3, MANY, NULL),
+    assert_int_equal(linearizability_check(&log_model, operations, 2 * N, MANY, NULL),
+                     LINEARIZABLE);
+    seen[N - 1][0].event++; /* The very last read shows something else. */
+    assert_int_equal(linearizability_check(&log_model, operations, 2 * N, MANY, NULL),
                      NOT_LINEARIZABLE);
+    log_versions_close(versions);
 }
+
+/* --- The search --- */
 
 static void a_long_history_of_many_clients_is_decided(void **state)
 {
@@ -256,8 +409,16 @@ int main(void)
         cmocka_unit_test(of_two_equal_swaps_only_one_may_win),
         cmocka_unit_test(an_unknown_write_may_happen_late_or_never),
         cmocka_unit_test(it_names_the_operation_that_does_not_fit),
+        cmocka_unit_test(a_log_in_sequence_is_linearizable),
         cmocka_unit_test(a_log_with_a_number_given_twice_is_not),
+        cmocka_unit_test(a_log_whose_numbers_leave_a_gap_is_not),
+        cmocka_unit_test(numbers_that_go_against_time_are_not),
         cmocka_unit_test(a_log_read_must_show_the_order_of_the_numbers),
+        cmocka_unit_test(a_log_read_must_show_all_that_is_behind),
+        cmocka_unit_test(log_reads_must_not_go_back),
+        cmocka_unit_test(a_rewound_log_shows_less_and_goes_on_with_its_numbers),
+        cmocka_unit_test(an_unknown_append_may_happen_late_once_or_never),
+        cmocka_unit_test(a_long_log_of_many_clients_is_decided),
         cmocka_unit_test(a_long_history_of_many_clients_is_decided),
         cmocka_unit_test(it_gives_up_when_it_may_not_try_more),
         cmocka_unit_test(it_agrees_with_trying_every_order),
