@@ -2,10 +2,9 @@
  *
  * 1. Calls and answers are put into one list by time. An operation may take effect next if its call
  *    stands before the first answer that is still in the list.
- * 2. The search takes the first such operation that the model allows, lifts its call and answer out
- *    of the list, and starts again at the front.
- * 3. At an answer in front of which nothing could be taken, it undoes its last choice and goes on
- *    behind it.
+ * 2. The search takes the first such operation, by hints and then by time, that the model allows,
+ *    lifts its call and answer out of the list, and starts again at the front.
+ * 3. When none can be taken, it undoes its last choice and goes on with the one behind it.
  * 4. A configuration that was reached before is not entered again: it failed then.
  *
  * The list is empty of answers: linearizable. Nothing left to undo: not linearizable. */
@@ -212,6 +211,40 @@ static void take(struct search *search, struct node *call, const struct object_s
     lift(call);
 }
 
+static bool is_tried_before(const struct search *search, const struct node *a, const struct node *b)
+{
+    uint64_t left = search->operations[a->operation].hint;
+    uint64_t right = search->operations[b->operation].hint;
+
+    return left != right ? left < right : compare_nodes(&a, &b) < 0;
+}
+
+/* Of the operations that may take effect next, the one to try behind @after (NULL: the first). */
+static struct node *next_candidate(const struct search *search, const struct node *after)
+{
+    struct node *best = NULL;
+
+    for (struct node *node = search->head.next; node != NULL && node->answer != NULL;
+         node = node->next) {
+        if ((after == NULL || is_tried_before(search, after, node)) &&
+            (best == NULL || is_tried_before(search, node, best))) {
+            best = node;
+        }
+    }
+    return best;
+}
+
+/* The first answer whose call was not placed; NULL: there is none. */
+static const struct node *first_answer(const struct search *search)
+{
+    const struct node *node = search->head.next;
+
+    while (node != NULL && node->answer != NULL) {
+        node = node->next;
+    }
+    return node;
+}
+
 /* Undo the last choice; gives where to go on. */
 static struct node *give_back(struct search *search, struct object_state *state)
 {
@@ -221,40 +254,49 @@ static struct node *give_back(struct search *search, struct object_state *state)
     unlift(last->call);
     flip(search, last->call->operation);
     search->certain -= is_certain(search, last->call->operation);
-    return last->call->next;
+    return next_candidate(search, last->call);
+}
+
+/* Take @operation next, if the model allows and that was not tried before. */
+static bool try_next(struct search *search, struct node *call, struct object_state *state)
+{
+    struct object_state next = *state;
+    size_t operation = call->operation;
+
+    if (!search->model->step(&next, search->operations[operation].what,
+                             is_certain(search, operation))) {
+        return false;
+    }
+    flip(search, operation);
+    if (!seen_add(&search->seen, search->set, &next)) {
+        flip(search, operation);
+        return false;
+    }
+    take(search, call, state);
+    *state = next;
+    return true;
 }
 
 static enum linearizability run(struct search *search, size_t max_configurations, size_t *furthest)
 {
-    struct node *node = search->head.next;
+    struct node *node = next_candidate(search, NULL);
     struct object_state state = {{0}};
     size_t best = 0;
 
     search->model->init(&state);
     while (search->certain < search->n_certain) {
-        if (node != NULL && node->answer != NULL) {
-            struct object_state next = state;
-            size_t operation = node->operation;
+        const struct node *stuck;
 
-            if (search->model->step(&next, search->operations[operation].what,
-                                    is_certain(search, operation))) {
-                flip(search, operation);
-                if (seen_add(&search->seen, search->set, &next)) {
-                    take(search, node, &state);
-                    state = next;
-                    node = search->head.next;
-                    continue;
-                }
-                flip(search, operation);
-            }
-            node = node->next;
+        if (node != NULL) {
+            node = next_candidate(search, try_next(search, node, &state) ? NULL : node);
             continue;
         }
-        /* An answer whose call was not placed (or the end): something before was placed wrongly. */
-        if (node != NULL && search->depth >= best) {
+        /* Something before was placed wrongly. */
+        stuck = first_answer(search);
+        if (stuck != NULL && search->depth >= best) {
             best = search->depth;
             if (furthest != NULL) {
-                *furthest = node->operation;
+                *furthest = stuck->operation;
             }
         }
         if (search->depth == 0) {

@@ -25,6 +25,7 @@ struct history_operation {
     uint64_t call;    /* Any clock that all clients share. */
     uint64_t answer;  /* At or after @call; UINT64_MAX: the outcome is unknown. */
     const void *what; /* Input and output, as the model knows them. */
+    uint64_t hint;    /* Where it may have taken effect: lower ones are tried first. Any number. */
 };
 
 /* What the object is. */

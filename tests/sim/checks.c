@@ -88,6 +88,7 @@ void checks_command(struct cluster *cluster, uint64_t index, struct slice bytes,
         check_op(cluster, op, index);
         op->result_hash = model_result_hash(result);
         if (result.size > 0) {
+            histories_executed(cluster, op, result);
             model_execute(&cluster->model, cluster->sim, op->request, &command,
                           (cluster->last_flags & ENTRY_FLAG_STORAGE_FULL) != 0, result);
         }

@@ -42,6 +42,7 @@ struct cluster *cluster_open(struct sim *sim, const struct cluster_options *opti
     cluster->sim = sim;
     cluster->options = *options;
     cluster->loss_percent = options->loss_percent;
+    model_open(&cluster->model);
     for (unsigned i = 0; i < options->n_nodes; i++) {
         struct node *node = &cluster->nodes[i];
 
@@ -78,7 +79,14 @@ void cluster_close(struct cluster *cluster)
     }
     clients_close(cluster);
     checks_close(cluster);
+    histories_close(&cluster->histories);
+    model_close(&cluster->model);
     free(cluster);
+}
+
+void cluster_check_histories(struct cluster *cluster)
+{
+    histories_check(cluster);
 }
 
 unsigned cluster_size(const struct cluster *cluster)

@@ -97,10 +97,14 @@ struct cluster_counts {
     uint64_t snapshots;
     uint64_t maintained;
     uint64_t crashes;
-    uint64_t cuts;     /* Of entries that another leader's replaced. */
-    uint64_t compared; /* States of different nodes at an equal index. */
+    uint64_t cuts;      /* Of entries that another leader's replaced. */
+    uint64_t compared;  /* States of different nodes at an equal index. */
+    uint64_t histories; /* Of items and sessions that were checked. */
 };
 void cluster_counts(const struct cluster *cluster, struct cluster_counts *counts);
+
+/* What clients saw of each item and session is linearizable; at the end of a run. */
+void cluster_check_histories(struct cluster *cluster);
 
 /* Everything acknowledged was executed on every living node that does not wait for state, and they
  * have all executed entry @index. To be asked when the cluster is quiet and healed. */

@@ -8,6 +8,7 @@
 #include "raft/seam.h"
 #include "tests/sim/cluster.h"
 #include "tests/sim/executor.h"
+#include "tests/sim/history.h"
 #include "tests/sim/model.h"
 #include "tests/sim/sim_io.h"
 
@@ -36,6 +37,11 @@ struct op {
     uint64_t position; /* Where it was executed; 0: it was not. */
     uint64_t index;
     uint64_t after_position; /* What was acknowledged before it was sent. */
+    uint64_t call;           /* A moment (history.h). */
+    uint64_t executed;       /* Another: when a node executed it first, and what came of it. */
+    bool succeeded;
+    bool was_full; /* The cluster's disks were, so nothing was looked at. */
+    uint64_t first_seq;
     uint64_t sent_ms;
     uint64_t result_hash; /* Of what its execution gave. */
 };
@@ -107,6 +113,7 @@ struct cluster {
     struct slot *slots; /* By index. */
     size_t n_slots;
     struct model model;
+    struct histories histories;
     uint64_t last_leader_term;
     struct cluster_counts counts;
 };

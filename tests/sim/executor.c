@@ -395,22 +395,76 @@ uint64_t executor_next_due_ms(void *data)
     return due_ms;
 }
 
-uint64_t executor_read_item(struct node *node, const char *key)
+/* A view of the namespace that all is in. False before there is one. */
+static bool begin_view(struct node *node, struct view *view, struct namespace_row *ns)
 {
-    struct view view = {.txn = NULL};
+    *view = (struct view){.txn = NULL};
+    CHECK(view_begin(node->executor.store, view, NULL) == STATUS_OK);
+    return view_namespace(view, slice_of_string("default"), ns) == STATUS_OK;
+}
+
+static void end_view(struct view *view)
+{
+    view_end(view);
+    view_close(view);
+}
+
+uint64_t executor_read_item(struct node *node, unsigned item)
+{
+    struct view view;
     struct namespace_row ns;
     struct item_row row;
-    uint64_t revision = 0;
+    uint64_t value = 0;
+    char key[16];
 
-    if (node->executor.store == NULL) {
-        return UINT64_MAX;
-    }
-    CHECK(view_begin(node->executor.store, &view, NULL) == STATUS_OK);
-    if (view_namespace(&view, slice_of_string("default"), &ns) == STATUS_OK &&
+    model_item_key(item, key);
+    if (begin_view(node, &view, &ns) &&
         view_item(&view, ns.id, slice_of_string(key), &row) == STATUS_OK) {
-        revision = row.revision;
+        value = model_value_of(row.value);
     }
-    view_end(&view);
-    view_close(&view);
-    return revision;
+    end_view(&view);
+    return value;
+}
+
+struct log_reading {
+    struct log_operation *operation;
+    struct log_event *seen;
+};
+
+/* The newest comes first. */
+static bool on_event(void *data, const struct event_row *row)
+{
+    struct log_reading *reading = data;
+    struct log_operation *operation = reading->operation;
+
+    if (operation->n_seen == HISTORY_PAGE) {
+        operation->after_seq = row->seq;
+        return false;
+    }
+    memmove(reading->seen + 1, reading->seen, operation->n_seen * sizeof *reading->seen);
+    reading->seen[0] = (struct log_event){.seq = row->seq, .event = model_event_of(row->data)};
+    operation->n_seen++;
+    return true;
+}
+
+void executor_read_log(struct node *node, unsigned session, unsigned n_back,
+                       struct log_operation *operation, struct log_event *seen)
+{
+    struct log_reading reading = {.operation = operation, .seen = seen};
+    struct buffer position = BUFFER_EMPTY;
+    struct view view;
+    struct namespace_row ns;
+    struct session_row row;
+    char id[24];
+
+    model_session_id(session, id);
+    if (begin_view(node, &view, &ns) &&
+        view_session(&view, ns.id, slice_of_string(id), &row) == STATUS_OK) {
+        operation->last_seq = row.last_seq;
+        operation->after_seq = row.last_seq > n_back ? row.last_seq - n_back : 0;
+        CHECK(view_events(&view, &row, operation->after_seq, UINT64_MAX, ORDER_DESC, &position,
+                          on_event, &reading) == STATUS_OK);
+    }
+    buffer_close(&position);
+    end_view(&view);
 }

@@ -15,6 +15,8 @@
 #define EXECUTOR_FLUSH_BYTES (1u << 20)
 
 struct node;
+struct log_event;
+struct log_operation;
 
 /* What a start finds. */
 struct executor_state {
@@ -45,8 +47,12 @@ void executor_open(struct node *node);
 void executor_push(void *data, struct applied *work);
 size_t executor_queued_bytes(void *data);
 uint64_t executor_next_due_ms(void *data);
-/* The revision of an item in what is executed; 0: there is none. */
-uint64_t executor_read_item(struct node *node, const char *key);
+/* The value of an item in what is executed; 0: there is none. */
+uint64_t executor_read_item(struct node *node, unsigned item);
+/* What a session's log shows behind the number that is @n_back below the last, but no more than
+ * HISTORY_PAGE events, into @operation and @seen. */
+void executor_read_log(struct node *node, unsigned session, unsigned n_back,
+                       struct log_operation *operation, struct log_event *seen);
 /* The life ends; what was not flushed is lost, and work that waits is given back undone. */
 void executor_close(struct node *node);
 /* After the last life. */

@@ -11,45 +11,155 @@
 #include "storage/command.h"
 #include "storage/result.h"
 #include "storage/rows.h"
+#include "tests/lib/log_model.h"
 #include "tests/sim/sim.h"
 
-#define MAX_EVENTS 3u
+#define MAX_EVENTS        3u
+#define EVENTS_OF_REQUEST 4u  /* Numbers that a request has for its events. */
+#define MIN_BYTES         24u /* A value and an event say whose they are. */
+
+/* Of the items in use, the first ones expire now and then. */
+#define EXPIRING_ITEMS (MODEL_ITEMS / 2)
+
+/* --- What there is --- */
+
+static unsigned new_item(struct model *model)
+{
+    model->items = memory_resize(model->items, (model->n_items + 1) * sizeof *model->items);
+    model->items[model->n_items] = (struct model_item){.exists = false};
+    return model->n_items++;
+}
+
+static unsigned new_session(struct model *model)
+{
+    model->sessions =
+        memory_resize(model->sessions, (model->n_sessions + 1) * sizeof *model->sessions);
+    model->sessions[model->n_sessions] = (struct model_session){.exists = false};
+    return model->n_sessions++;
+}
+
+void model_open(struct model *model)
+{
+    *model = (struct model){.time_ms = 0};
+    for (unsigned i = 0; i < MODEL_ITEMS; i++) {
+        model->item_at[i] = new_item(model);
+    }
+    for (unsigned i = 0; i < MODEL_SESSIONS; i++) {
+        model->session_at[i] = new_session(model);
+    }
+}
+
+void model_close(struct model *model)
+{
+    free(model->items);
+    free(model->sessions);
+}
+
+bool model_is_register(const struct model *model, unsigned target)
+{
+    for (unsigned i = 0; i < EXPIRING_ITEMS; i++) {
+        if (model->item_at[i] == target) {
+            return false;
+        }
+    }
+    return true;
+}
 
 /* --- Commands --- */
+
+uint64_t model_value(const struct request *request)
+{
+    return request->number + 1; /* 0 is for what is absent. */
+}
+
+uint64_t model_value_of(struct slice value)
+{
+    uint64_t number = 0;
+
+    CHECK(value.size >= sizeof number);
+    memcpy(&number, value.data, sizeof number);
+    return number;
+}
+
+uint64_t model_first_event(const struct request *request)
+{
+    return request->number * EVENTS_OF_REQUEST;
+}
+
+uint64_t model_event_of(struct slice data)
+{
+    char digits[21] = "";
+
+    CHECK(data.size >= MIN_BYTES && data.data[0] == '"');
+    memcpy(digits, data.data + 1, sizeof digits - 1);
+    return strtoull(digits, NULL, 10);
+}
 
 void model_item_key(unsigned target, char key[16])
 {
     (void)snprintf(key, 16, "item-%u", target); /* Fits. */
 }
 
-void model_draw(const struct model *model, struct sim *sim, struct request *request)
+void model_session_id(unsigned target, char id[24])
+{
+    (void)snprintf(id, 24, "session-%u", target); /* Fits. */
+}
+
+static void draw_append(struct model *model, struct sim *sim, struct request *request)
+{
+    unsigned *at = &model->session_at[sim_between(sim, 0, MODEL_SESSIONS - 1)];
+    struct model_session *session;
+
+    if (model->sessions[*at].n_requests == MODEL_REQUESTS) {
+        *at = new_session(model);
+    }
+    session = &model->sessions[*at];
+    session->n_requests++;
+    request->target = *at;
+    request->n_events = sim_between(sim, 1, MAX_EVENTS);
+    request->has_ids = !request->has_key && sim_once_in(sim, 2);
+    if (!request->has_ids && session->next_seq > 5 && sim_once_in(sim, 20)) {
+        request->truncate = session->next_seq - sim_between(sim, 1, 5);
+    }
+}
+
+static void draw_item(struct model *model, struct sim *sim, struct request *request)
+{
+    unsigned place = sim_between(sim, 0, MODEL_ITEMS - 1);
+    struct model_item *item;
+
+    request->is_of_register = place >= EXPIRING_ITEMS;
+    if (request->is_of_register &&
+        model->items[model->item_at[place]].n_requests == MODEL_REQUESTS) {
+        model->item_at[place] = new_item(model);
+    }
+    item = &model->items[model->item_at[place]];
+    item->n_requests++;
+    request->target = model->item_at[place];
+    request->tag = item->revision;
+    request->expected = item->revision == 0 ? UINT64_MAX : item->value;
+    if (!request->is_of_register && !sim_once_in(sim, 4)) {
+        request->ttl_ms = sim_between(sim, 200, 3000);
+    }
+}
+
+void model_draw(struct model *model, struct sim *sim, struct request *request)
 {
     request->kind = (enum request_kind)sim_between(sim, 0, REQUEST_KINDS - 1);
     if (sim_once_in(sim, 3)) {
         request->kind = REQUEST_APPEND;
     }
-    request->size = sim_once_in(sim, 50) ? 20000 : 16;
-    request->truncate = UINT64_MAX;
+    request->size = sim_once_in(sim, 50) ? 20000 : MIN_BYTES;
+    request->truncate = LOG_NO_REWIND;
     request->has_key = sim_once_in(sim, 2);
     if (request->kind == REQUEST_APPEND) {
-        const struct model_session *session;
-
-        request->target = sim_between(sim, 0, MODEL_SESSIONS - 1);
-        session = &model->sessions[request->target];
-        request->n_events = sim_between(sim, 1, MAX_EVENTS);
-        request->has_ids = !request->has_key && sim_once_in(sim, 2);
-        if (!request->has_ids && session->next_seq > 5 && sim_once_in(sim, 20)) {
-            request->truncate = session->next_seq - sim_between(sim, 1, 5);
-        }
-        return;
+        draw_append(model, sim, request);
+    } else {
+        draw_item(model, sim, request);
     }
-    request->target = sim_between(sim, 0, MODEL_ITEMS - 1);
-    request->tag = model->items[request->target].revision;
-    request->ttl_ms = sim_once_in(sim, 2) ? sim_between(sim, 200, 3000) : 0;
 }
 
-static void encode(struct command *command, const struct request *request, uint64_t op_number,
-                   struct buffer *buffer)
+static void encode(struct command *command, const struct request *request, struct buffer *buffer)
 {
     char key[32];
 
@@ -59,45 +169,56 @@ static void encode(struct command *command, const struct request *request, uint6
         command->idempotency_key = slice_of_string(key);
         command->request_hash[0] = request->number;
     }
-    (void)op_number;
     command_encode(command, buffer);
 }
 
-static void encode_append(struct command *command, const struct request *request,
-                          uint64_t op_number, const char *label, struct buffer *buffer)
+/* A string of JSON that begins with a number. */
+static char *new_data(size_t size, uint64_t event)
+{
+    char *data = memory_new(size + 1);
+    int used = snprintf(data, size + 1, "\"%020" PRIu64, event);
+
+    CHECK(used > 0 && (size_t)used < size);
+    memset(data + used, 'x', size - (size_t)used);
+    data[size - 1] = '"';
+    return data;
+}
+
+static void encode_append(struct command *command, const struct request *request, const char *label,
+                          struct buffer *buffer)
 {
     struct append_operation *append = &command->operations[0].append;
     struct new_event events[MAX_EVENTS] = {0};
     char ids[MAX_EVENTS][48];
-    char session[16];
-    char *data = memory_new(request->size + 3);
+    char session[24];
+    char *data[MAX_EVENTS] = {NULL};
 
-    (void)snprintf(session, sizeof session, "session-%u", request->target); /* Fits. */
-    memset(data, 'x', request->size + 2);
-    data[0] = '"';
-    data[request->size + 1] = '"';
+    model_session_id(request->target, session);
     for (unsigned i = 0; i < request->n_events; i++) {
+        data[i] = new_data(request->size, model_first_event(request) + i);
         (void)snprintf(ids[i], sizeof ids[i], "e-%" PRIu64 "-%u", request->number, i); /* Fits. */
         events[i].id = request->has_ids ? slice_of_string(ids[i]) : slice_of(NULL, 0);
         events[i].type = slice_of_string("note");
-        events[i].data = slice_of(data, request->size + 2);
+        events[i].data = slice_of(data[i], request->size);
     }
     append->session_id = slice_of_string(session);
     append->n_events = request->n_events;
     append->events = events;
-    append->has_truncate_after = request->truncate != UINT64_MAX;
+    append->has_truncate_after = request->truncate != LOG_NO_REWIND;
     append->truncate_after = append->has_truncate_after ? request->truncate : 0;
     append->has_create = true;
     append->create.agent_id =
         (struct text_field){.kind = FIELD_SET, .value = slice_of_string("agent")};
     append->create.user_id =
         (struct text_field){.kind = FIELD_SET, .value = slice_of_string(label)};
-    encode(command, request, op_number, buffer);
-    free(data);
+    encode(command, request, buffer);
+    for (unsigned i = 0; i < request->n_events; i++) {
+        free(data[i]);
+    }
 }
 
-static void encode_item(struct command *command, const struct request *request, uint64_t op_number,
-                        const char *label, struct buffer *buffer)
+static void encode_item(struct command *command, const struct request *request, const char *label,
+                        struct buffer *buffer)
 {
     static const enum operation_kind kinds[] = {
         [REQUEST_PUT] = OPERATION_ITEM_PUT,
@@ -108,8 +229,9 @@ static void encode_item(struct command *command, const struct request *request, 
     struct operation *operation = &command->operations[0];
     char key[16];
     uint8_t *value = memory_new_zeroed(request->size, 1);
+    uint64_t number = model_value(request);
 
-    memcpy(value, &op_number, sizeof op_number);
+    memcpy(value, &number, sizeof number);
     model_item_key(request->target, key);
     operation->kind = kinds[request->kind];
     operation->item.key = slice_of_string(key);
@@ -131,7 +253,7 @@ static void encode_item(struct command *command, const struct request *request, 
         operation->if_match =
             (struct condition){.kind = CONDITION_TAGS, .n_tags = 1, .tags = {request->tag}};
     }
-    encode(command, request, op_number, buffer);
+    encode(command, request, buffer);
     free(value);
 }
 
@@ -143,9 +265,9 @@ void model_encode(const struct request *request, uint64_t op_number, struct buff
 
     (void)snprintf(label, sizeof label, "op-%" PRIu64, op_number); /* Fits. */
     if (request->kind == REQUEST_APPEND) {
-        encode_append(&command, request, op_number, label, buffer);
+        encode_append(&command, request, label, buffer);
     } else {
-        encode_item(&command, request, op_number, label, buffer);
+        encode_item(&command, request, label, buffer);
     }
 }
 
@@ -242,6 +364,7 @@ static void execute_item(const struct comparison *c)
                    "a put of revision %" PRIu64 " has tag %" PRIu64, c->result.revision,
                    c->first.etag);
         item->revision = c->first.etag;
+        item->value = model_value(c->request);
     }
 }
 

@@ -5,8 +5,12 @@
 
 #include "daemon/base/buffer.h"
 
+/* So many are in use at a time. */
 #define MODEL_ITEMS    6u
 #define MODEL_SESSIONS 4u
+/* After so many requests another takes the place of a session, or of an item that does not expire:
+ * histories are short, and all of a run is in one. */
+#define MODEL_REQUESTS 100u
 
 struct sim;
 struct command;
@@ -33,7 +37,11 @@ struct request {
     unsigned n_events;
     size_t size; /* Of the value, or of each event's text. */
     unsigned tries;
-    bool is_done; /* Acknowledged to the client. */
+    bool is_of_register; /* Of an item that never expires. */
+    uint64_t expected;   /* PUT_IF_MATCH: the value that @tag is of; no other's value: none. */
+    uint64_t call;       /* When it was first sent, and whether it is in a history (history.h). */
+    bool is_recorded;
+    uint64_t hint; /* Where in the log it succeeded first. */
     /* The first execution that succeeded. */
     bool has_answer;
     uint64_t answer_hash;
@@ -44,24 +52,40 @@ struct request {
 struct model_item {
     bool exists;
     uint64_t revision;
+    uint64_t value; /* Of that revision. */
     uint64_t expires_at_ms;
-    uint64_t acknowledged; /* The highest revision of it that a client was told. */
+    unsigned n_requests;
 };
 
 struct model_session {
     bool exists;
     uint64_t next_seq;
+    unsigned n_requests;
 };
 
 struct model {
     uint64_t time_ms;
     uint64_t revision;
-    struct model_item items[MODEL_ITEMS];
-    struct model_session sessions[MODEL_SESSIONS];
+    unsigned n_items;
+    struct model_item *items;
+    unsigned n_sessions;
+    struct model_session *sessions;
+    unsigned item_at[MODEL_ITEMS]; /* Which are in use. */
+    unsigned session_at[MODEL_SESSIONS];
 };
 
-void model_draw(const struct model *model, struct sim *sim, struct request *request);
+void model_open(struct model *model);
+void model_close(struct model *model);
+void model_draw(struct model *model, struct sim *sim, struct request *request);
+/* Does item @target, in use, never expire? */
+bool model_is_register(const struct model *model, unsigned target);
+/* What a request puts into an item, and the number of its first event, as data of it says. */
+uint64_t model_value(const struct request *request);
+uint64_t model_first_event(const struct request *request);
+uint64_t model_value_of(struct slice value);
+uint64_t model_event_of(struct slice data);
 void model_item_key(unsigned target, char key[16]);
+void model_session_id(unsigned target, char id[24]);
 /* The command of try @op_number of @request. */
 void model_encode(const struct request *request, uint64_t op_number, struct buffer *buffer);
 /* Which try a command is; UINT64_MAX: not a client's. */

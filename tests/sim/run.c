@@ -138,6 +138,7 @@ static void run_cluster(struct run *run, struct sim *sim, struct cluster *cluste
     if (has_quorum(cluster)) {
         cluster_check_converged(cluster, settled);
     }
+    cluster_check_histories(cluster);
 }
 
 static void note_failure(struct run *run, struct sim *sim, struct cluster *cluster)
@@ -202,11 +203,13 @@ void run_print_counts(const struct cluster_counts *counts)
     (void)printf(
         "%llu commands acknowledged, %llu refused, %llu uncertain, %llu reads, %llu failed; "
         "%llu leaders, %llu crashes, %llu bundles sent anew, %llu snapshots, %llu maintenance "
-        "steps, %llu logs cut off, %llu states compared\n",
+        "steps, %llu logs cut off, %llu states compared, %llu histories "
+        "checked\n",
         (unsigned long long)counts->acknowledged, (unsigned long long)counts->refused,
         (unsigned long long)counts->uncertain, (unsigned long long)counts->reads,
         (unsigned long long)counts->failed_reads, (unsigned long long)counts->elections,
         (unsigned long long)counts->crashes, (unsigned long long)counts->resubmitted,
         (unsigned long long)counts->snapshots, (unsigned long long)counts->maintained,
-        (unsigned long long)counts->cuts, (unsigned long long)counts->compared);
+        (unsigned long long)counts->cuts, (unsigned long long)counts->compared,
+        (unsigned long long)counts->histories);
 }

@@ -32,6 +32,11 @@
         REGISTER_CAS, (v), (e), false                                                              \
     }
 
+static struct history_operation operation_of(uint64_t call, uint64_t answer, const void *what)
+{
+    return (struct history_operation){.call = call, .answer = answer, .what = what};
+}
+
 struct timed_register {
     uint64_t call;
     uint64_t answer;
@@ -44,8 +49,7 @@ static enum linearizability check_register(const struct timed_register *timed, s
 
     assert_true(n <= 16);
     for (size_t i = 0; i < n; i++) {
-        operations[i] =
-            (struct history_operation){timed[i].call, timed[i].answer, &timed[i].operation};
+        operations[i] = operation_of(timed[i].call, timed[i].answer, &timed[i].operation);
     }
     return linearizability_check(&register_model, operations, n, MANY, NULL);
 }
@@ -102,7 +106,7 @@ static void it_names_the_operation_that_does_not_fit(void **state)
 {
     const struct register_operation what[] = {WRITE(1), WRITE(2), READ(1)};
     const struct history_operation operations[] = {
-        {5, 6, &what[2]}, {1, 2, &what[0]}, {3, 4, &what[1]}};
+        operation_of(5, 6, &what[2]), operation_of(1, 2, &what[0]), operation_of(3, 4, &what[1])};
     size_t furthest = 99;
 
     (void)state;
@@ -152,8 +156,7 @@ static enum linearizability check_log(struct timed_log *timed, size_t n)
     assert_true(n <= 16);
     for (size_t i = 0; i < n; i++) {
         timed[i].operation.versions = versions;
-        operations[i] =
-            (struct history_operation){timed[i].call, timed[i].answer, &timed[i].operation};
+        operations[i] = operation_of(timed[i].call, timed[i].answer, &timed[i].operation);
     }
     result = linearizability_check(&log_model, operations, n, MANY, NULL);
     log_versions_close(versions);
@@ -271,7 +274,7 @@ static void a_long_log_of_many_clients_is_decided(void **state)
         uint64_t seq = i / CLIENTS * CLIENTS + CLIENTS - i % CLIENTS;
 
         what[i] = (struct log_operation)APPEND(seq, 1, 1000 + seq);
-        operations[i] = (struct history_operation){call, call + 9, &what[i]};
+        operations[i] = operation_of(call, call + 9, &what[i]);
         for (uint64_t j = 0; j < CLIENTS; j++) {
             uint64_t shown = i / CLIENTS * CLIENTS + 1 + j;
 
@@ -282,7 +285,7 @@ static void a_long_log_of_many_clients_is_decided(void **state)
                                              .last_seq = (i / CLIENTS + 1) * CLIENTS,
                                              .n_seen = CLIENTS,
                                              .seen = seen[i]};
-        operations[N + i] = (struct history_operation){call + 1, call + 9, &what[N + i]};
+        operations[N + i] = operation_of(call + 1, call + 9, &what[N + i]);
         what[i].versions = versions;
         what[N + i].versions = versions;
     }
@@ -309,7 +312,7 @@ static void a_long_history_of_many_clients_is_decided(void **state)
     for (uint64_t round = 0; round < ROUNDS; round++) {
         for (uint64_t client = 0; client < CLIENTS; client++) {
             what[n] = (struct register_operation){REGISTER_WRITE, 1 + n, 0, true};
-            operations[n] = (struct history_operation){round * 10, round * 10 + 9, &what[n]};
+            operations[n] = operation_of(round * 10, round * 10 + 9, &what[n]);
             n++;
         }
     }
@@ -328,14 +331,45 @@ static void it_gives_up_when_it_may_not_try_more(void **state)
     (void)state;
     for (uint64_t i = 0; i < 12; i++) {
         what[i] = (struct register_operation){REGISTER_WRITE, i + 1, 0, true};
-        operations[i] = (struct history_operation){1, 9, &what[i]};
+        operations[i] = operation_of(1, 9, &what[i]);
     }
     what[12] = (struct register_operation){REGISTER_READ, 99, 0, true};
-    operations[12] = (struct history_operation){10, 11, &what[12]};
+    operations[12] = operation_of(10, 11, &what[12]);
     assert_int_equal(linearizability_check(&register_model, operations, 13, 100, NULL),
                      LINEARIZABILITY_UNDECIDED);
     assert_int_equal(linearizability_check(&register_model, operations, 13, MANY, NULL),
                      NOT_LINEARIZABLE);
+}
+
+static void hints_lead_it_where_it_would_search_long(void **state)
+{
+    /* Sixteen concurrent appends whose numbers say nothing of them, and what a read saw. */
+    enum { N = 16 };
+    struct log_versions *versions = log_versions_open();
+    struct history_operation operations[N + 1];
+    struct log_operation what[N + 1];
+    struct log_event seen[N];
+
+    (void)state;
+    for (uint64_t i = 0; i < N; i++) {
+        what[i] = (struct log_operation)REWIND(LOG_NO_REWIND, 0, 1, 100 + i);
+        what[i].versions = versions;
+        operations[i] = operation_of(1, UNKNOWN, &what[i]);
+        operations[i].hint = N - i;
+        seen[i] = (struct log_event){.seq = i + 1, .event = 100 + N - 1 - i};
+    }
+    what[N] = (struct log_operation){.action = LOG_READ, .last_seq = N, .n_seen = N, .seen = seen};
+    what[N].versions = versions;
+    operations[N] = operation_of(10, 11, &what[N]);
+    operations[N].hint = N + 1;
+    assert_int_equal(linearizability_check(&log_model, operations, N + 1, 2 * N, NULL),
+                     LINEARIZABLE);
+    for (size_t i = 0; i <= N; i++) {
+        operations[i].hint = 0;
+    }
+    assert_int_equal(linearizability_check(&log_model, operations, N + 1, 10000, NULL),
+                     LINEARIZABILITY_UNDECIDED);
+    log_versions_close(versions);
 }
 
 /* --- Against a plain search --- */
@@ -387,9 +421,12 @@ static void it_agrees_with_trying_every_order(void **state)
             if (what[i].action == REGISTER_READ) {
                 what[i].value = (uint64_t)(rand_r(&seed) % 3);
             }
-            operations[i] = (struct history_operation){
+            operations[i] = operation_of(
                 call, rand_r(&seed) % 8 == 0 ? UNKNOWN : call + (uint64_t)(rand_r(&seed) % 5),
-                &what[i]};
+                &what[i]);
+        }
+        for (size_t i = 0; i < 6 && round % 2 == 1; i++) {
+            operations[i].hint = (uint64_t)(rand_r(&seed) % 4); /* Whatever they are. */
         }
         expected = plain_search(operations, 6, 0, (struct object_state){{0}});
         counts[expected]++;
@@ -421,6 +458,7 @@ int main(void)
         cmocka_unit_test(a_long_log_of_many_clients_is_decided),
         cmocka_unit_test(a_long_history_of_many_clients_is_decided),
         cmocka_unit_test(it_gives_up_when_it_may_not_try_more),
+        cmocka_unit_test(hints_lead_it_where_it_would_search_long),
         cmocka_unit_test(it_agrees_with_trying_every_order),
     };
 
