@@ -168,19 +168,20 @@ static void send_status(struct agreement *agreement)
 
 /* --- Time --- */
 
-/* The wall clocks of the voters that were heard of late; gives their number. */
-static size_t collect_walls(const struct agreement *agreement, uint64_t walls[LIMIT_MEMBERS])
+/* The clocks of the voters that were heard of late; gives their number. */
+static size_t collect_clocks(const struct agreement *agreement,
+                             const struct clock_low *clocks[LIMIT_MEMBERS])
 {
     size_t n = 0;
 
     if (agreement->own_role == NODE_ROLE_VOTER && agreement->wall_ms != 0) {
-        walls[n++] = clock_low_wall(&agreement->own_clock, agreement->now_ms);
+        clocks[n++] = &agreement->own_clock;
     }
     for (unsigned i = 0; i < agreement->n_peers; i++) {
         const struct agreement_peer *peer = &agreement->peers[i];
 
         if (peer->role == NODE_ROLE_VOTER && is_fresh(agreement, peer, FRESH_MS)) {
-            walls[n++] = clock_low_wall(&peer->clock, agreement->now_ms);
+            clocks[n++] = &peer->clock;
         }
     }
     return n;
@@ -190,11 +191,18 @@ static size_t collect_walls(const struct agreement *agreement, uint64_t walls[LI
  * cluster. */
 static bool hear_walls(struct agreement *agreement)
 {
+    const struct clock_low *clocks[LIMIT_MEMBERS];
     uint64_t walls[LIMIT_MEMBERS];
-    size_t n = collect_walls(agreement, walls);
+    size_t n = collect_clocks(agreement, clocks);
 
+    if (!cluster_time_is_running(&agreement->time)) {
+        n = clock_low_comparable(clocks, n);
+    }
     if (n <= agreement_voters(agreement) / 2) {
         return false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        walls[i] = clock_low_wall(clocks[i], agreement->now_ms);
     }
     cluster_time_hear_walls(&agreement->time, walls, n, agreement->now_ms);
     return true;

@@ -10,6 +10,10 @@ void clock_low_hear(struct clock_low *clock, uint64_t wall_ms, uint64_t now_ms)
     uint64_t period = now_ms / CLOCK_LOW_MS + 1;
     int64_t offset_ms = (int64_t)(wall_ms - now_ms);
 
+    if (clock->period == 0 || period > clock->period + 1) {
+        clock->since_ms = now_ms;
+    }
+    clock->heard_ms = now_ms;
     if (period != clock->period) {
         clock->offset_ms[1] =
             period == clock->period + 1 && clock->period != 0 ? clock->offset_ms[0] : offset_ms;
@@ -31,6 +35,22 @@ uint64_t clock_low_wall(const struct clock_low *clock, uint64_t now_ms)
         low = clock->offset_ms[1];
     }
     return now_ms + (uint64_t)low;
+}
+
+size_t clock_low_comparable(const struct clock_low **clocks, size_t n)
+{
+    uint64_t latest_ms = 0;
+    size_t n_kept = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        latest_ms = clocks[i]->since_ms > latest_ms ? clocks[i]->since_ms : latest_ms;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (clocks[i]->heard_ms >= latest_ms) {
+            clocks[n_kept++] = clocks[i];
+        }
+    }
+    return n_kept;
 }
 
 void cluster_time_init(struct cluster_time *time, uint64_t stamp_ms, uint64_t now_ms)

@@ -21,13 +21,21 @@
 struct clock_low {
     /* Private. The lowest of this period and of the one before, minus the monotonic time. */
     int64_t offset_ms[2];
-    uint64_t period; /* Counts from 1; 0: nothing was heard. */
+    uint64_t period;   /* Counts from 1; 0: nothing was heard. */
+    uint64_t since_ms; /* The first reading after the last long silence ... */
+    uint64_t heard_ms; /* ... and the last one. */
 };
 
 void clock_low_hear(struct clock_low *clock, uint64_t wall_ms, uint64_t now_ms);
 
 /* What it shows at @now_ms, by its lowest reading; 0 if none was heard. */
 uint64_t clock_low_wall(const struct clock_low *clock, uint64_t now_ms);
+
+/* How many of @n clocks, which it moves to the front, were read at some moment that all of them
+ * were read around: since each of them is heard, they were heard again. What others showed may be
+ * of a moment before any of these was heard: one clock is set right, another one jumps, and by
+ * readings from both sides of that two would be wrong. */
+size_t clock_low_comparable(const struct clock_low **clocks, size_t n);
 
 /* The clock may run faster or slower by one in so many. */
 #define CLUSTER_TIME_SLEW 10

@@ -206,6 +206,37 @@ static void a_clock_that_was_set_back_counts_at_once(void **state)
     assert_true(clock_low_wall(&clock, 10 * CLOCK_LOW_MS) == EPOCH_MS + HOUR_MS);
 }
 
+/* One clock is wrong at each moment: first this one, then that one. */
+static void readings_from_both_sides_of_a_change_are_not_compared(void **state)
+{
+    struct clock_low set_right = {.period = 0};
+    struct clock_low jumped = {.period = 0};
+    struct clock_low own = {.period = 0};
+    const struct clock_low *clocks[] = {&set_right, &own, &jumped};
+
+    (void)state;
+    clock_low_hear(&set_right, EPOCH_MS + HOUR_MS, 100);
+    clock_low_hear(&own, EPOCH_MS, 100);
+    assert_int_equal(clock_low_comparable(clocks, 2), 2);
+
+    clock_low_hear(&jumped, EPOCH_MS + HOUR_MS, 150); /* It was never heard when it was right. */
+    clock_low_hear(&own, EPOCH_MS, 160);
+    assert_int_equal(clock_low_comparable(clocks, 3), 2);
+    assert_ptr_equal(clocks[0], &own);
+    assert_ptr_equal(clocks[1], &jumped);
+
+    clocks[0] = &set_right;
+    clocks[1] = &own;
+    clocks[2] = &jumped;
+    clock_low_hear(&set_right, EPOCH_MS, 200);
+    assert_int_equal(clock_low_comparable(clocks, 3), 3);
+
+    /* After a long silence it is as if it were heard for the first time. */
+    clock_low_hear(&own, EPOCH_MS, 200 + 10 * CLOCK_LOW_MS);
+    assert_int_equal(clock_low_comparable(clocks, 3), 1);
+    assert_ptr_equal(clocks[0], &own);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -222,6 +253,7 @@ int main(void)
         cmocka_unit_test(a_clock_that_jumped_ahead_counts_as_before_for_a_while),
         cmocka_unit_test(a_clock_that_was_set_back_counts_at_once),
         cmocka_unit_test(of_two_clocks_the_earlier_counts_and_time_goes_on),
+        cmocka_unit_test(readings_from_both_sides_of_a_change_are_not_compared),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
