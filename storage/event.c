@@ -373,8 +373,9 @@ static enum status run_append(struct append *append)
         return status;
     }
     if (append->wanted->has_truncate_after) {
-        status =
-            log_rewind(append->execution->txn, row, append->wanted->truncate_after, &append->cut);
+        status = log_rewind(append->execution->txn, row,
+                            append->wanted->truncate_after + (MUTATION(rewind_leaves_one) ? 1 : 0),
+                            &append->cut);
         if (status != STATUS_OK) {
             return status;
         }

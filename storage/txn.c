@@ -19,6 +19,7 @@
 #include "daemon/base/check.h"
 #include "daemon/base/limits.h"
 #include "daemon/base/memory.h"
+#include "daemon/base/mutation.h"
 #include "daemon/base/wire.h"
 #include "storage/record.h"
 #include "storage/store_private.h"
@@ -257,7 +258,9 @@ static enum status get(struct txn *txn, struct slice marked_key, MDB_dbi tree, s
     struct slice bytes;
 
     CHECK(txn->is_active);
-    found = memtable_get(layers->active, marked_key, layers->sequence, &bytes);
+    found = MUTATION(memory_not_read) && !txn->is_write
+                ? MEMTABLE_NOTHING
+                : memtable_get(layers->active, marked_key, layers->sequence, &bytes);
     if (found == MEMTABLE_NOTHING && layers->frozen != NULL) {
         found = memtable_get(layers->frozen, marked_key, layers->sequence, &bytes);
     }

@@ -25,6 +25,7 @@
     X(follower_never_full)                                                                         \
     X(keys_forgotten)                                                                              \
     X(leader_never_waits)                                                                          \
+    X(memory_not_read)                                                                             \
     X(memtable_kept)                                                                               \
     X(never_settled)                                                                               \
     X(not_sent_again)                                                                              \
@@ -35,6 +36,7 @@
     X(read_round_never_given_up)                                                                   \
     X(record_depends_on_node)                                                                      \
     X(revision_not_taken)                                                                          \
+    X(rewind_leaves_one)                                                                           \
     X(rule16_barrier_not_awaited)                                                                  \
     X(rule16_majority_not_asked)                                                                   \
     X(rule16_other_terms_counted)                                                                  \
