@@ -5,7 +5,8 @@
  *   sim --seed N        one seed, traced; --notes traces every message
  *       --until-ms T --without-faults 1,4,7    less of it
  *   sim --shrink N      find out what of a failing seed is needed
- *   --mutation NAME     with a planted bug (a build with --enable-mutations); 1 line if caught
+ *   --mutation NAME     with a planted bug (a build with --enable-mutations): of many seeds, the
+ *                       lowest that shows it
  *   --mutations         their names
  *
  * Each seed runs in a process that may crash without taking the others along. */
@@ -287,32 +288,35 @@ static int replay(struct run *run)
 
 /* --- Planted bugs --- */
 
+/* How seed @seed failed. */
+static const char *story_of(const struct shared *shared, uint64_t seed)
+{
+    for (unsigned i = 0; i < MAX_WORKERS; i++) {
+        const struct worker *worker = &shared->workers[i];
+
+        if (worker->seed == seed && worker->failed.seed == seed) {
+            return worker->failed.failure;
+        }
+    }
+    return "the process crashed";
+}
+
+/* The lowest seed that shows it: seeds are begun in their order, and those below are waited for. */
 static int run_mutation(const char *name, uint64_t from, uint64_t end)
 {
     struct shared *shared = new_shared(from, end, 3600);
     uint64_t first = 0;
     uint64_t n_done;
-    char *arguments = "";
 
-    (void)arguments;
     if (!mutation_select(name)) {
         (void)fprintf(stderr, "sim: no planted bug is called \"%s\" in this build\n", name);
         return 2;
     }
     if (run_seeds(shared, 1, true, &n_done, &first) == 0) {
-        (void)printf("| `%s` | not caught in %" PRIu64 " seeds | |\n", name, n_done);
+        (void)printf("%s NOT CAUGHT within %" PRIu64 "\n", name, n_done);
         return 1;
     }
-    for (unsigned i = 0; i < MAX_WORKERS; i++) {
-        const struct worker *worker = &shared->workers[i];
-
-        if (worker->seed == first && first != 0) {
-            (void)printf("| `%s` | %" PRIu64 " | %.90s |\n", name, n_done,
-                         worker->failed.seed == first ? worker->failed.failure
-                                                      : "the process crashed");
-            break;
-        }
-    }
+    (void)printf("%s caught at seed %" PRIu64 ": %s\n", name, first, story_of(shared, first));
     return 0;
 }
 
