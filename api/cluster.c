@@ -99,14 +99,27 @@ static void append_members(struct buffer *text, const struct node_status *status
     buffer_append_byte(text, ']');
 }
 
-static struct slice leader_name(const struct node_status *status)
+/* Empty if @id is 0, or of nobody. */
+static struct slice name_of(const struct node_status *status, uint64_t id)
 {
     for (unsigned i = 0; i < status->n_members; i++) {
-        if (status->leader_id != 0 && status->members[i].id == status->leader_id) {
+        if (id != 0 && status->members[i].id == id) {
             return slice_of_string(status->members[i].name);
         }
     }
     return slice_of(NULL, 0);
+}
+
+static void append_receiving(struct buffer *text, const struct node_status *status)
+{
+    if (status->receiving_from == 0) {
+        buffer_append_string(text, ",\"receiving\":null");
+        return;
+    }
+    append_text(text, ",\"receiving\":{\"from\":", name_of(status, status->receiving_from));
+    append_number(text, ",\"bytes\":", status->received_bytes);
+    append_number(text, ",\"total_bytes\":", status->receiving_bytes);
+    buffer_append_byte(text, '}');
 }
 
 static void append_cluster(struct buffer *text, const char *name, const struct node_status *status,
@@ -117,11 +130,12 @@ static void append_cluster(struct buffer *text, const char *name, const struct n
     txn_state_hash(view->txn, hash);
     append_text(text, "{\"cluster_id\":", slice_of_string(status->cluster_id));
     append_text(text, ",\"name\":", slice_of_string(name));
-    append_text(text, ",\"leader\":", leader_name(status));
+    append_text(text, ",\"leader\":", name_of(status, status->leader_id));
     append_number(text, ",\"term\":", status->term);
     append_number(text, ",\"revision\":", view->state->revision);
     append_number(text, ",\"applied_index\":", view->state->applied_index);
     append_members(text, status, zones);
+    append_receiving(text, status);
     buffer_append_format(text, ",\"state_hash\":\"%016" PRIx64 "%016" PRIx64 "\"}", hash[1],
                          hash[0]);
 }

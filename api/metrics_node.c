@@ -53,6 +53,15 @@ static void write_raft(const struct node_status *status, struct buffer *text)
                   difference(status->commit_index, status->applied_index));
     metric_number(text, "holdfast_raft_snapshots_total", "counter",
                   "Snapshots, which are pointers into the state.", status->snapshots);
+    metric_number(text, "holdfast_state_received_bytes", "gauge",
+                  "Of the state that this node gets from another member; 0 if it gets none.",
+                  status->received_bytes);
+    metric_number(text, "holdfast_state_receiving_bytes", "gauge", "The size of that.",
+                  status->receiving_bytes);
+    metric_number(text, "holdfast_state_receivers", "gauge",
+                  "Members that get the state from this node.", status->state_receivers);
+    metric_number(text, "holdfast_state_sent_bytes_total", "counter",
+                  "State sent to other members.", status->sent_state_bytes);
     metric_time(text, "holdfast_raft_log_append_seconds", "Writes to this node's log, flushed.",
                 status->log_appends, status->log_append_nanoseconds);
 }

@@ -105,7 +105,7 @@ static const char *const pages[PROBLEMS] = {
         "The node did not reach \"min_revision\" within a second. Ask again, or ask another node.",
     [PROBLEM_NOT_READY] =
         "The node cannot serve all requests yet; \"causes\" lists why. It becomes ready by itself "
-        "(forming, no-leader, behind, slow-disk), or needs the help of the operator (needs-state).",
+        "(forming, no-leader, behind, slow-disk), or gets the whole state first (needs-state).",
     [PROBLEM_OUTCOME_UNKNOWN] =
         "No outcome was known within 5 seconds: the request may or may not have been executed. "
         "Send "

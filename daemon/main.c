@@ -50,7 +50,11 @@ static void on_node_exit(void *data, enum node_exit why, const struct error *err
 {
     struct process *process = data;
 
-    log_error("daemon", "%s", error->text);
+    if (why == NODE_EXIT_RELOAD) {
+        log_info("daemon", "%s", error->text);
+    } else {
+        log_error("daemon", "%s", error->text);
+    }
     if (!atomic_load(&process->ending)) {
         process->why = why;
         atomic_store(&process->ending, true);
@@ -66,6 +70,7 @@ static int exit_status_of(enum node_exit why)
     case NODE_EXIT_REMOVED:
         return EXIT_REMOVED;
     case NODE_EXIT_RESTART:
+    case NODE_EXIT_RELOAD: /* If the program could not start itself. */
         return EXIT_FAILED;
     }
     return EXIT_FAILED;
@@ -149,7 +154,15 @@ static enum status open_parts(const struct options *options, struct process *pro
     return status;
 }
 
-static int run(const struct options *options, const sigset_t *awaited)
+/* Start this program again, as this process. What it holds is marked to close by that, its locks
+ * with it; its threads end. Returns if that failed. */
+static void start_again(char **argv)
+{
+    (void)execv("/proc/self/exe", argv);
+    log_error("daemon", "could not start again: %s", strerror(errno));
+}
+
+static int run(const struct options *options, const sigset_t *awaited, char **argv)
 {
     struct process process = {.main_thread = pthread_self()};
     struct server *server;
@@ -168,6 +181,9 @@ static int run(const struct options *options, const sigset_t *awaited)
     if (atomic_load(&process.ending)) {
         /* Nothing that the node says can be trusted any more; what is in flight stays open for its
          * clients, who ask another node. */
+        if (process.why == NODE_EXIT_RELOAD) {
+            start_again(argv);
+        }
         _exit(exit_status_of(process.why));
     }
     log_info("daemon", "ending signal=%d", received);
@@ -211,7 +227,7 @@ int main(int argc, char **argv)
         block_signals(&awaited);
         raise_descriptor_limit();
         size_thread_pool();
-        result = run(&options, &awaited);
+        result = run(&options, &awaited, argv);
         break;
     }
     options_close(&options);

@@ -101,10 +101,10 @@ static void on_need_durable(void *data, uint64_t index)
 static void on_needs_state(void *data, uint64_t index)
 {
     (void)data; /* The view says so from now on. */
-    log_error("raft",
-              "this node is further behind than the leader's log reaches and waits index=%" PRIu64
-              ": remove its data directory and join again as a new member",
-              index);
+    log_warn("raft",
+             "this node is further behind than the leader's log reaches, and gets the state from "
+             "another member index=%" PRIu64,
+             index);
 }
 
 static void on_fatal(void *data, const struct error *error)

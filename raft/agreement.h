@@ -107,6 +107,11 @@ void agreement_flush(struct agreement *agreement, uint64_t now_ms);
  * agreement_flush(). */
 unsigned agreement_next_turn_ms(const struct agreement *agreement);
 
+/* Other than 0: this node needs a state that has executed this index (state_transfer.h). */
+uint64_t agreement_needed_index(const struct agreement *agreement);
+/* The members that may have it, the best to ask first. */
+unsigned agreement_donors(const struct agreement *agreement, uint64_t ids[LIMIT_MEMBERS]);
+
 /* Begin to leave: hand leadership over; nothing new is taken. */
 void agreement_leave(struct agreement *agreement, uint64_t now_ms);
 /* True when nothing of this node is in flight and it does not lead (or cannot hand over). */

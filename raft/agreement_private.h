@@ -21,6 +21,7 @@ struct agreement_peer {
     uint64_t heard_ms;
     struct frame_status status;
     struct clock_low clock;
+    uint64_t needed_state_ms; /* When it last said that it needs state; 0: never. */
 
     /* Of the leader of match_term: where its log is known to agree, and since when. */
     uint64_t match_term;

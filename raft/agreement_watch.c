@@ -16,6 +16,7 @@
 #define STUCK_MATCH_MS     5000u  /* A follower answers, and its log does not move. */
 #define STUCK_PERIOD_MS    60000u /* Between two times that this costs the leadership. */
 #define STATELESS_WAIT_MS  5000u  /* A node without state waits for a leader. */
+#define HOLD_LOG_MS        30000u /* After a node had its state: it starts with it, and catches up. */
 
 struct agreement_peer *agreement_peer(struct agreement *agreement, uint64_t id)
 {
@@ -135,6 +136,9 @@ void agreement_on_status(struct agreement *agreement, struct agreement_peer *pee
     peer->heard_ms = agreement->now_ms;
     peer->status = *status;
     clock_low_hear(&peer->clock, status->wall_ms, agreement->now_ms);
+    if (status->needs_state) {
+        peer->needed_state_ms = agreement->now_ms;
+    }
     if (is_leader) {
         agreement->storage_full = status->storage_full;
     }
@@ -357,6 +361,20 @@ static void watch_followers(struct agreement *agreement)
     }
 }
 
+/* A member that gets a state goes on from it by this node's log, if that still reaches so far. */
+static void watch_needy(struct agreement *agreement)
+{
+    bool hold = false;
+
+    for (unsigned i = 0; i < agreement->n_peers; i++) {
+        const struct agreement_peer *peer = &agreement->peers[i];
+
+        hold = hold || (peer->needed_state_ms != 0 &&
+                        agreement->now_ms - peer->needed_state_ms < HOLD_LOG_MS);
+    }
+    seam_hold_log(agreement->seam, hold);
+}
+
 /* Its log on disk is intact and may be needed to elect somebody, but not before it is loaded. */
 static void watch_state(struct agreement *agreement)
 {
@@ -394,6 +412,7 @@ void agreement_tick(struct agreement *agreement, uint64_t now_ms, uint64_t wall_
     watch_space(agreement);
     watch_writes(agreement);
     watch_followers(agreement);
+    watch_needy(agreement);
     watch_state(agreement);
     read_index_tick(&agreement->reads, now_ms);
     if (agreement->is_closing) {
@@ -403,6 +422,35 @@ void agreement_tick(struct agreement *agreement, uint64_t now_ms, uint64_t wall_
         agreement->status_ms = now_ms;
         send_status(agreement);
     }
+}
+
+/* How gladly @peer is asked for its state: a leader has other things to do. */
+static int cost_of_donor(const struct agreement *agreement, const struct agreement_peer *peer)
+{
+    return peer->id == agreement->view.leader_id ? 2 : peer->role == NODE_ROLE_VOTER ? 1 : 0;
+}
+
+unsigned agreement_donors(const struct agreement *agreement, uint64_t ids[LIMIT_MEMBERS])
+{
+    unsigned n = 0;
+
+    for (int cost = 0; cost <= 2; cost++) {
+        for (unsigned i = 0; i < agreement->n_peers; i++) {
+            const struct agreement_peer *peer = &agreement->peers[i];
+
+            if (cost_of_donor(agreement, peer) == cost && is_fresh(agreement, peer, FRESH_MS) &&
+                !peer->status.needs_state &&
+                peer->status.applied_index >= agreement->view.needed_index) {
+                ids[n++] = peer->id;
+            }
+        }
+    }
+    return n;
+}
+
+uint64_t agreement_needed_index(const struct agreement *agreement)
+{
+    return agreement->view.needs_state ? agreement->view.needed_index : 0;
 }
 
 /* --- What others are told --- */

@@ -297,6 +297,19 @@ enum status channel_accept(struct channel *channel, uv_stream_t *listener, struc
     return start_reading(channel, error);
 }
 
+enum status channel_adopt(struct channel *channel, int fd, struct error *error)
+{
+    int rv;
+
+    CHECK(channel->state == CHANNEL_NEW);
+    rv = uv_tcp_open(&channel->tcp, fd);
+    if (rv != 0) {
+        return error_set(error, STATUS_IO, "could not take over a connection: %s", uv_strerror(rv));
+    }
+    channel_lift_limit(channel);
+    return start_reading(channel, error);
+}
+
 static bool peer_socket(const struct channel *channel, struct sockaddr_storage *socket)
 {
     int size = sizeof *socket;

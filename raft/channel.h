@@ -38,6 +38,10 @@ MUST_USE enum status channel_connect(struct channel *channel, const struct socka
 MUST_USE enum status channel_accept(struct channel *channel, uv_stream_t *listener,
                                     struct error *error);
 
+/* Take over a connection that was detached from another one, maybe on another loop; the descriptor
+ * is the channel's on success. Frames up to LIMIT_FRAME_BYTES are taken. STATUS_IO. */
+MUST_USE enum status channel_adopt(struct channel *channel, int fd, struct error *error);
+
 /* The other end, "?" if unknown; is it this machine? */
 void channel_describe(const struct channel *channel, char text[LIMIT_ADDRESS_BYTES + 1]);
 bool channel_is_loopback(const struct channel *channel);

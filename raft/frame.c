@@ -182,6 +182,48 @@ static void get_status(struct wire_reader *reader, struct frame_status *status)
     status->needs_state = get_flag(reader);
 }
 
+static void put_state_offer(struct buffer *buffer, const struct frame_state_offer *offer)
+{
+    wire_put_u8(buffer, (uint8_t)offer->status);
+    wire_put_bytes(buffer, offer->reason);
+    wire_put_u64(buffer, offer->index);
+    wire_put_u64(buffer, offer->sum[0]);
+    wire_put_u64(buffer, offer->sum[1]);
+    wire_put_u64(buffer, offer->pieces);
+    wire_put_u64(buffer, offer->bytes);
+}
+
+static void get_state_offer(struct wire_reader *reader, struct frame_state_offer *offer)
+{
+    offer->status = get_choice(reader, STATUS_OK, STATUS_END);
+    offer->reason = get_text(reader, ERROR_MAX_TEXT);
+    offer->index = wire_get_u64(reader);
+    offer->sum[0] = wire_get_u64(reader);
+    offer->sum[1] = wire_get_u64(reader);
+    offer->pieces = wire_get_u64(reader);
+    offer->bytes = wire_get_u64(reader);
+}
+
+static void put_state_piece(struct buffer *buffer, const struct frame_state_piece *piece)
+{
+    wire_put_u64(buffer, piece->piece);
+    wire_put_u32(buffer, piece->size);
+    wire_put_u32(buffer, piece->offset);
+    wire_put_bytes(buffer, piece->bytes);
+}
+
+static void get_state_piece(struct wire_reader *reader, struct frame_state_piece *piece)
+{
+    piece->piece = wire_get_u64(reader);
+    piece->size = wire_get_u32(reader);
+    piece->offset = wire_get_u32(reader);
+    piece->bytes = wire_get_bytes(reader);
+    if (piece->bytes.size == 0 || piece->bytes.size > FRAME_STATE_BYTES ||
+        (uint64_t)piece->offset + piece->bytes.size > piece->size) {
+        reader->failed = true;
+    }
+}
+
 static void put_fields(struct buffer *buffer, const struct frame *frame)
 {
     switch (frame->type) {
@@ -213,6 +255,18 @@ static void put_fields(struct buffer *buffer, const struct frame *frame)
         return;
     case FRAME_STATUS:
         put_status(buffer, &frame->status);
+        return;
+    case FRAME_STATE_ASK:
+        wire_put_u64(buffer, frame->state_ask.min_index);
+        return;
+    case FRAME_STATE_OFFER:
+        put_state_offer(buffer, &frame->state_offer);
+        return;
+    case FRAME_STATE_PULL:
+        wire_put_u64(buffer, frame->state_pull.piece);
+        return;
+    case FRAME_STATE_PIECE:
+        put_state_piece(buffer, &frame->state_piece);
         return;
     case FRAME_NONE:
     case FRAME_TYPES:
@@ -252,6 +306,18 @@ static void get_fields(struct wire_reader *reader, struct frame *frame)
         return;
     case FRAME_STATUS:
         get_status(reader, &frame->status);
+        return;
+    case FRAME_STATE_ASK:
+        frame->state_ask.min_index = wire_get_u64(reader);
+        return;
+    case FRAME_STATE_OFFER:
+        get_state_offer(reader, &frame->state_offer);
+        return;
+    case FRAME_STATE_PULL:
+        frame->state_pull.piece = wire_get_u64(reader);
+        return;
+    case FRAME_STATE_PIECE:
+        get_state_piece(reader, &frame->state_piece);
         return;
     case FRAME_NONE:
     case FRAME_TYPES:

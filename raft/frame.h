@@ -34,6 +34,11 @@ enum frame_type {
     FRAME_READ_PROBE, /* Leader to voters: what is your term? */
     FRAME_READ_TERM,
     FRAME_STATUS, /* Every 100 ms to every peer. */
+    /* State transfer, on a connection with PURPOSE_BULK (state_sender.h). */
+    FRAME_STATE_ASK,   /* Receiver: I need an image. */
+    FRAME_STATE_OFFER, /* Sender: this one, or none. */
+    FRAME_STATE_PULL,  /* Receiver: send me this piece of it. */
+    FRAME_STATE_PIECE, /* Sender: a part of a piece; parts come in order. */
     FRAME_TYPES
 };
 
@@ -107,6 +112,33 @@ struct frame_status {
     bool needs_state;  /* The sender is behind the leader's log, and waits. */
 };
 
+/* A part of a piece in one frame. */
+#define FRAME_STATE_BYTES (256u << 10)
+
+struct frame_state_ask {
+    uint64_t min_index; /* The state must have executed this. */
+};
+
+struct frame_state_offer {
+    enum status status;  /* STATUS_OK, or why there is none; then @reason is a sentence. */
+    struct slice reason; /* Else the rest holds: */
+    uint64_t index;      /* that the state has executed, */
+    uint64_t sum[2];     /* the sum of its records' hashes, */
+    uint64_t pieces;     /* how many there are, */
+    uint64_t bytes;      /* and their size in all. */
+};
+
+struct frame_state_pull {
+    uint64_t piece; /* From 0. */
+};
+
+struct frame_state_piece {
+    uint64_t piece;
+    uint32_t size;   /* Of the whole piece. */
+    uint32_t offset; /* Of these bytes in it. */
+    struct slice bytes;
+};
+
 struct frame {
     enum frame_type type;
     union {
@@ -117,6 +149,10 @@ struct frame {
         struct frame_forward_refused forward_refused;
         struct frame_read read;
         struct frame_status status;
+        struct frame_state_ask state_ask;
+        struct frame_state_offer state_offer;
+        struct frame_state_pull state_pull;
+        struct frame_state_piece state_piece;
     };
 };
 

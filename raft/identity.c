@@ -31,6 +31,7 @@ struct identity_directory {
     char *raft;
     char *state;
     char *images;
+    char *received;
     int fd;      /* Of the directory. */
     int lock_fd; /* Closing it gives the lock back. */
     struct identity stored;
@@ -383,6 +384,7 @@ enum status identity_open(const char *path, const char *name, struct identity_di
     opened->raft = join(path, "raft");
     opened->state = join(path, "state");
     opened->images = join(path, "images");
+    opened->received = join(path, "received");
     opened->fd = -1;
     opened->lock_fd = -1;
     status = open_inside(opened, name, error);
@@ -433,6 +435,11 @@ const char *identity_images_directory(const struct identity_directory *directory
     return directory->images;
 }
 
+const char *identity_received_directory(const struct identity_directory *directory)
+{
+    return directory->received;
+}
+
 enum status identity_mark_damaged(struct identity_directory *directory, const char *reason)
 {
     char temporary[64];
@@ -457,6 +464,7 @@ void identity_close(struct identity_directory *directory)
     free(directory->raft);
     free(directory->state);
     free(directory->images);
+    free(directory->received);
     free(directory);
 }
 

@@ -7,6 +7,7 @@
  *   DIR/raft/      the log
  *   DIR/state/     the LMDB environment
  *   DIR/images/    images of it that are being sent
+ *   DIR/received/  the state of another member, while it is put together
  *
  * Functions wait for the disk. One thread at a time, but for identity_mark_damaged(). */
 #ifndef HOLDFAST_RAFT_IDENTITY_H
@@ -54,10 +55,12 @@ MUST_USE enum status identity_open(const char *path, const char *name,
 MUST_USE enum status identity_store(struct identity_directory *directory,
                                     const struct identity *identity, struct error *error);
 
-/* DIR/raft, DIR/state and DIR/images (which is made by who uses it); borrowed. */
+/* DIR/raft, DIR/state, and DIR/images and DIR/received (which are made by who uses them); borrowed.
+ */
 const char *identity_raft_directory(const struct identity_directory *directory);
 const char *identity_state_directory(const struct identity_directory *directory);
 const char *identity_images_directory(const struct identity_directory *directory);
+const char *identity_received_directory(const struct identity_directory *directory);
 
 /* Any thread: make later starts refuse, and say why. STATUS_IO if even that cannot be written. */
 enum status identity_mark_damaged(struct identity_directory *directory, const char *reason);

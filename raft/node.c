@@ -24,6 +24,7 @@
 #include "storage/image_spool.h"
 
 #define TICK_MS               10
+#define WANT_STATE_MS         100
 #define LEAVE_MS              2000
 #define ELECTION_TIMEOUT_MS   150
 #define HEARTBEAT_MS          30
@@ -104,6 +105,21 @@ static void on_done(void *data, struct applied *work)
 
 /* --- The status --- */
 
+static void describe_transfer(const struct node *node, struct node_status *status)
+{
+    struct state_transfer_statistics statistics;
+
+    if (node->transfer == NULL) {
+        return;
+    }
+    state_transfer_statistics(node->transfer, &statistics);
+    status->receiving_from = statistics.receiving.donor;
+    status->received_bytes = statistics.receiving.bytes;
+    status->receiving_bytes = statistics.receiving.total_bytes;
+    status->sent_state_bytes = statistics.sent_bytes;
+    status->state_receivers = statistics.receivers;
+}
+
 static void publish_status(struct node *node)
 {
     struct node_status *next = &node->next;
@@ -112,6 +128,7 @@ static void publish_status(struct node *node)
     if (node->agreement != NULL) {
         agreement_status(node->agreement, node_now_ms(node), next);
         members_describe(node->members, next);
+        describe_transfer(node, next);
     } else {
         next->state = NODE_FORMING;
         next->causes = NODE_CAUSE_FORMING;
@@ -244,6 +261,9 @@ static void on_tick(uv_timer_t *ticker)
     if (node->watcher != NULL) { /* All parts are there. */
         agreement_tick(node->agreement, node_now_ms(node), wall_ms(),
                        watcher_free_disk_bytes(node->watcher));
+        if (node->ticks % (WANT_STATE_MS / TICK_MS) == 0) {
+            node_want_state(node);
+        }
         if (node->ticks++ % (1000 / TICK_MS) == 0) {
             node_update_peers(node); /* The table may have changed. */
         }
@@ -291,6 +311,8 @@ static void finish(struct node *node)
 
     node->is_leaving = true;
     watcher_stop(node->watcher);
+    state_transfer_close(node->transfer);
+    node->transfer = NULL;
     inbox_close(&node->inbox);
     if (node->applier != NULL) {
         applier_close(node->applier); /* Executes and answers what is committed. */
@@ -440,8 +462,11 @@ static enum status open_state(struct node *node, struct error *error)
         .on_done = on_done,
         .on_failure = on_applier_failure,
     };
-    enum status status = store_open(&store_options, &node->store, error);
+    enum status status = node_install_received(node, error);
 
+    if (status == STATUS_OK) {
+        status = store_open(&store_options, &node->store, error);
+    }
     if (status != STATUS_OK) {
         return status;
     }

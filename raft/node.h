@@ -21,6 +21,7 @@ enum node_exit {
     NODE_EXIT_DAMAGED, /* A disk, log or record cannot be trusted. */
     NODE_EXIT_REMOVED, /* This node is no member any more. */
     NODE_EXIT_RESTART, /* A restart cures it: the supervisor should do that. */
+    NODE_EXIT_RELOAD,  /* A state was received: the process starts itself again with it. */
 };
 
 struct node_options {
@@ -142,6 +143,12 @@ struct node_status {
     uint64_t log_appends;
     uint64_t log_append_nanoseconds; /* Sum of the time to write to this node's log. */
     uint64_t snapshots;
+    /* State transfer (state_transfer.h). */
+    uint64_t receiving_from;  /* The member; 0: nothing is received. */
+    uint64_t received_bytes;  /* Of the image ... */
+    uint64_t receiving_bytes; /* ... that has so many. */
+    uint64_t sent_state_bytes;
+    uint64_t state_receivers; /* Members that get state from this one. */
     unsigned n_members;
     struct node_member members[LIMIT_MEMBERS];
 };

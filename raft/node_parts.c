@@ -75,9 +75,8 @@ static const struct identity *identity_of(const struct node *node)
     return node->forming != NULL ? forming_identity(node->forming) : &node->identity;
 }
 
-static void on_describe(void *data, struct frame_hello *hello)
+void node_describe(const struct node *node, struct frame_hello *hello)
 {
-    const struct node *node = data;
     const struct identity *identity = identity_of(node);
 
     hello->identity = identity->stage;
@@ -87,6 +86,11 @@ static void on_describe(void *data, struct frame_hello *hello)
     hello->peer_address = slice_of_string(node->peer_address);
     hello->api_address = slice_of_string(node->api_address);
     hello->version = slice_of_string(node->version);
+}
+
+static void on_describe(void *data, struct frame_hello *hello)
+{
+    node_describe(data, hello);
 }
 
 static bool on_lookup(void *data, uint64_t id, char address[LIMIT_ADDRESS_BYTES + 1])
@@ -132,6 +136,17 @@ static void on_raft_connection(void *data, uint64_t peer, int fd)
         return;
     }
     transport_accept(node->transport, peer, fd);
+}
+
+static void on_bulk_connection(void *data, uint64_t peer, int fd)
+{
+    struct node *node = data;
+
+    if (node->transfer == NULL) {
+        (void)close(fd); /* The peer tries again. */
+        return;
+    }
+    state_transfer_accept(node->transfer, peer, fd);
 }
 
 static bool on_bootstrap_hello(void *data, const struct frame_hello *hello)
@@ -337,6 +352,9 @@ static enum status take_part(struct node *node, struct error *error)
         status = open_agreement(node, error);
     }
     if (status == STATUS_OK) {
+        status = node_open_transfer(node, error);
+    }
+    if (status == STATUS_OK) {
         status = open_watcher(node, error);
     }
     if (status == STATUS_OK) {
@@ -384,6 +402,7 @@ enum status node_open_peers(struct node *node, struct error *error)
         .on_up = on_peer_up,
         .on_down = on_peer_down,
         .on_raft = on_raft_connection,
+        .on_bulk = on_bulk_connection,
         .on_bootstrap_hello = on_bootstrap_hello,
         .on_bootstrap_request = on_bootstrap_request,
     };

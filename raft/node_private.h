@@ -13,6 +13,7 @@
 #include "raft/node.h"
 #include "raft/peer.h"
 #include "raft/seam.h"
+#include "raft/state_transfer.h"
 #include "raft/transport.h"
 #include "raft/watcher.h"
 
@@ -32,7 +33,9 @@ struct node {
     struct applier *applier;
     struct image_spools *spools;
     struct members *members;
-    struct watcher *watcher; /* NULL before the raft parts are there. */
+    struct frame_hello hello;        /* To members, once this node is one. */
+    struct state_transfer *transfer; /* As the watcher. */
+    struct watcher *watcher;         /* NULL before the raft parts are there. */
 
     /* The consensus thread's. */
     pthread_t thread;
@@ -76,6 +79,16 @@ enum node_exit node_exit_of(enum status status);
 MUST_USE enum status node_open_peers(struct node *node, struct error *error);
 /* A member takes part; others begin to form the cluster, and take part when that is done. */
 MUST_USE enum status node_begin(struct node *node, struct error *error);
+/* A state that was received and is further than the own one takes its place. Before the store is
+ * open. */
+MUST_USE enum status node_install_received(struct node *node, struct error *error);
+/* Give state to others, and take it if this node needs it. */
+MUST_USE enum status node_open_transfer(struct node *node, struct error *error);
+/* The consensus thread, every now and then: have state brought if it is needed. */
+void node_want_state(struct node *node);
+/* Who this node says it is. */
+void node_describe(const struct node *node, struct frame_hello *hello);
+
 /* The members may have changed: whom to connect to. */
 void node_update_peers(struct node *node);
 

@@ -283,10 +283,6 @@ static enum status check_member(const struct peers *peers, const struct frame_he
         return error_set(why, STATUS_NOT_FOUND, "node \"%.*s\" %016" PRIx64 " is no member",
                          (int)hello->name.size, (const char *)hello->name.data, hello->id);
     }
-    if (hello->purpose != PURPOSE_CONTROL && hello->purpose != PURPOSE_RAFT) {
-        return error_set(why, STATUS_UNSUPPORTED, "this version takes no connection of kind %d",
-                         (int)hello->purpose);
-    }
     return STATUS_OK;
 }
 
@@ -379,20 +375,22 @@ static void become_control(struct guest *guest, const struct frame_hello *hello)
     }
 }
 
-static void become_raft(struct guest *guest, const struct frame_hello *hello)
+/* For those who bring no frames of ours, or do so on another loop. */
+static void give_away(struct guest *guest, const struct frame_hello *hello,
+                      void (*take)(void *data, uint64_t peer, int fd))
 {
     struct peers *peers = guest->peers;
     uint64_t id = hello->id;
     int fd;
 
     welcome(guest, hello);
-    /* The member sends nothing before it is welcomed, so that nothing of libraft's was read. */
+    /* The member sends nothing before it is welcomed, so that nothing of what follows was read. */
     if (channel_detach(guest->channel, &fd) != STATUS_OK) {
         drop_guest(guest, false);
         return;
     }
     drop_guest(guest, false);
-    peers->options.on_raft(peers->options.data, id, fd);
+    take(peers->options.data, id, fd);
 }
 
 static void on_hello(void *data, struct channel *channel, const struct frame *frame)
@@ -406,7 +404,9 @@ static void on_hello(void *data, struct channel *channel, const struct frame *fr
     } else if (frame->hello.purpose == PURPOSE_BOOTSTRAP) {
         become_visitor(guest, frame);
     } else if (frame->hello.purpose == PURPOSE_RAFT) {
-        become_raft(guest, &frame->hello);
+        give_away(guest, &frame->hello, guest->peers->options.on_raft);
+    } else if (frame->hello.purpose == PURPOSE_BULK) {
+        give_away(guest, &frame->hello, guest->peers->options.on_bulk);
     } else {
         become_control(guest, &frame->hello);
     }

@@ -31,6 +31,8 @@ struct peers_options {
     void (*on_down)(void *data, uint64_t peer);
     /* Member @peer made a connection for libraft; the callee owns @fd. */
     void (*on_raft)(void *data, uint64_t peer, int fd);
+    /* Member @peer made a connection for state transfer; the callee owns @fd (channel_adopt()). */
+    void (*on_bulk)(void *data, uint64_t peer, int fd);
     /* Forming a cluster: someone connected for that (before this node describes itself), and asked
      * something. False: end the connection. */
     bool (*on_bootstrap_hello)(void *data, const struct frame_hello *hello);

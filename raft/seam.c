@@ -15,6 +15,7 @@
 #include "raft/seam_private.h"
 
 #define DEFAULT_THRESHOLD_BYTES  (64u << 20)
+#define HELD_THRESHOLDS          4u  /* Of log, at most, while somebody gets a state. */
 #define MIN_TRAILING             16u /* Entries that stay, however large they are. */
 #define INSTALL_TIMEOUT_MS       2000u
 #define MAX_INFLIGHT_ENTRIES     8u
@@ -186,6 +187,10 @@ static int on_fsm_snapshot(struct raft_fsm *fsm, struct raft_buffer *buffers[], 
         seam->put != NULL || seam->needs_state || seam->failed) {
         return RAFT_BUSY;
     }
+    if (seam->holds_log &&
+        seam->unsnapshotted_bytes < HELD_THRESHOLDS * seam->options.snapshot_threshold_bytes) {
+        return RAFT_BUSY;
+    }
     encode_pointer(seam, raft->last_applied, &pointer);
     *buffers = seam_new(sizeof **buffers);
     (*buffers)[0].base = seam_new(pointer.size);
@@ -197,7 +202,7 @@ static int on_fsm_snapshot(struct raft_fsm *fsm, struct raft_buffer *buffers[], 
     return 0;
 }
 
-/* At start, with the pointer that was stored last. (An install never gets here: seam_io.c.) */
+/* At start, with the pointer that was stored last; later, with one that was installed. */
 static int on_fsm_restore(struct raft_fsm *fsm, struct raft_buffer *buffer)
 {
     struct seam *seam = fsm->data;
@@ -406,6 +411,7 @@ void seam_view(struct seam *seam, struct seam_view *view)
         .commit_index = seam->commit_index,
         .applied_index = seam->delivered,
         .needs_state = seam->needs_state,
+        .needed_index = seam->needed_index,
         .heard_ms = seam->heard_ms,
         .heard_commit_index = seam->heard_commit_index,
         .oldest_append_ms = seam_oldest_append_ms(seam),
@@ -544,6 +550,11 @@ bool seam_announce_commit(struct seam *seam, uint64_t now_ms)
 void seam_set_backlog(struct seam *seam, size_t bytes)
 {
     seam->backlog = bytes;
+}
+
+void seam_hold_log(struct seam *seam, bool hold)
+{
+    seam->holds_log = hold;
 }
 
 void seam_durable(struct seam *seam, uint64_t index)

@@ -78,6 +78,7 @@ struct seam_view {
     uint64_t applied_index; /* Given to on_commit or on_skip. */
     uint64_t barrier_index; /* The last index when this node was elected; leader only. */
     bool needs_state;
+    uint64_t needed_index;       /* If so, a state that has executed this one. */
     uint64_t heard_ms;           /* When a leader was last heard; 0: never. Not of this node. */
     uint64_t heard_commit_index; /* What the first leader that was heard called committed. */
     uint64_t oldest_append_ms;   /* Age of the oldest log write in flight; 0: none. */
@@ -103,6 +104,10 @@ void seam_await_commit(struct seam *seam, uint64_t id, uint64_t index);
  * somebody needs. True if there are some left to tell: call again within a millisecond or two. */
 #define SEAM_ANNOUNCE_MS 2u
 bool seam_announce_commit(struct seam *seam, uint64_t now_ms);
+
+/* Cut nothing off the log, unless it is four times the threshold for snapshots: somebody gets a
+ * state, to go on from it by this log. */
+void seam_hold_log(struct seam *seam, bool hold);
 
 /* The executor's progress: bounds what a follower takes from the leader. */
 void seam_set_backlog(struct seam *seam, size_t bytes);

@@ -292,10 +292,12 @@ static int on_snapshot_put(struct raft_io *io, unsigned trailing,
     struct seam *seam = seam_of(io);
     struct seam_put *put;
 
-    if (trailing == 0 && !MUTATION(rule17_pointer_without_state)) {
+    if (trailing == 0 && seam->options.state_applied_index < snapshot->index &&
+        !MUTATION(rule17_pointer_without_state)) {
         /* The leader's pointer to a state that is not here. Storing it would tell the leader that
-         * it is, so the request is held: this node waits for the state. */
+         * it is, so the request is held: this node gets the state and starts with it. */
         seam->needs_state = true;
+        seam->needed_index = snapshot->index;
         seam->options.on_needs_state(seam->options.data, snapshot->index);
         return 0;
     }
@@ -309,6 +311,12 @@ static int on_snapshot_put(struct raft_io *io, unsigned trailing,
     put->trailing = trailing;
     put->bytes = seam->unsnapshotted_bytes;
     seam->put = put;
+    if (trailing == 0) {
+        /* The state at the start of this node was that far already, durably: it was received. Its
+         * log ended before, or libraft would have had no use for the pointer. */
+        seam_start_put(seam);
+        return 0;
+    }
     if (MUTATION(rule6_pointer_before_state)) {
         seam_start_put(seam);
     }

@@ -75,6 +75,8 @@ struct seam {
     uint64_t heard_commit_index;
     size_t backlog;
     bool needs_state;
+    uint64_t needed_index;
+    bool holds_log;
 };
 
 struct seam *seam_of(struct raft_io *io);

@@ -94,6 +94,17 @@ static void on_raft(void *data, uint64_t peer, int fd)
     transport_accept(node->transport, peer, fd);
 }
 
+static void on_bulk(void *data, uint64_t peer, int fd)
+{
+    struct peer_node *node = data;
+
+    if (node->on_bulk == NULL) {
+        assert_int_equal(close(fd), 0);
+    } else {
+        node->on_bulk(node, peer, fd);
+    }
+}
+
 static bool on_bootstrap_hello(void *data, const struct frame_hello *hello)
 {
     struct peer_node *node = data;
@@ -124,6 +135,7 @@ void peer_open_node(struct peer_node *node, const char *address)
         .on_up = on_up,
         .on_down = on_down,
         .on_raft = on_raft,
+        .on_bulk = on_bulk,
         .on_bootstrap_hello = on_bootstrap_hello,
         .on_bootstrap_request = on_bootstrap_request,
     };

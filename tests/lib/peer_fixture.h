@@ -25,6 +25,8 @@ struct peer_node {
     size_t bytes;        /* Of bundles that came. */
     unsigned hellos;     /* To form a cluster. */
     struct transport *transport;
+    /* What becomes of a connection for state transfer; NULL: it is closed. */
+    void (*on_bulk)(struct peer_node *node, uint64_t peer, int fd);
 };
 
 struct peer_fixture {

@@ -8,7 +8,7 @@
  * comes before it; a repeated request is answered as the first time; event numbers rise without
  * gaps; items expire when they must and not before; an index given to a read covers all that was
  * acknowledged, and all that was read, before it began; revisions, the time in entries and what is
- * called committed never go back; one node leads a term; a log that lost entries is noticed; queues
+ * called committed never go back; a state that was received is the one of its index; one node leads a term; a log that lost entries is noticed; queues
  * and the log stay bounded. */
 #ifndef HOLDFAST_TESTS_SIM_CLUSTER_H
 #define HOLDFAST_TESTS_SIM_CLUSTER_H
@@ -25,6 +25,7 @@ struct cluster_options {
     bool clock_jumps;     /* One node's wall clock is off by hours. */
     bool is_disorderly;   /* Messages overtake each other, and some come twice. */
     bool has_state;       /* The nodes run the real state machine. */
+    bool has_no_transfer; /* Nobody is given a state that it lacks. */
     unsigned value_bytes; /* Half of the commands are so large; 0: few are large. */
 };
 
@@ -99,6 +100,7 @@ struct cluster_counts {
     uint64_t crashes;
     uint64_t cuts;      /* Of entries that another leader's replaced. */
     uint64_t compared;  /* States of different nodes at an equal index. */
+    uint64_t transfers; /* Of the state to a node that lacked it. */
     uint64_t histories; /* Of items and sessions that were checked. */
 };
 void cluster_counts(const struct cluster *cluster, struct cluster_counts *counts);

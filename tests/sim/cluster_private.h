@@ -13,6 +13,7 @@
 #include "tests/sim/sim_io.h"
 
 #define MAX_NODES        7u
+#define CLUSTER_ID       "00000000-0000-4000-8000-000000000001"
 #define SIM_HEARTBEAT_MS 30u
 #define SIM_ELECTION_MS  150u
 #define WALL_EPOCH_MS    1700000000000ull
@@ -67,6 +68,7 @@ struct node {
     bool is_lost; /* Its disk lost what it must not: it never starts again. */
     bool is_mute; /* Raft's messages from and to it are lost. */
     bool in_turn;
+    bool is_receiving; /* The state of another node. */
     struct sim_owner owner;
     struct sim_disk disk;
     struct sim_io *io;

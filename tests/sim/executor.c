@@ -11,6 +11,9 @@
 #include "daemon/base/check.h"
 #include "daemon/base/memory.h"
 #include "storage/entry.h"
+#include "storage/image_export.h"
+#include "storage/image_file.h"
+#include "storage/image_import.h"
 #include "storage/machine.h"
 #include "storage/view.h"
 #include "tests/sim/cluster_private.h"
@@ -39,6 +42,8 @@ void executor_init(struct node *node)
         (void)snprintf(executor->directory, sizeof executor->directory, "%s/holdfast-sim-XXXXXX",
                        parent_directory()); /* Fits. */
         CHECK(mkdtemp(executor->directory) != NULL);
+        (void)snprintf(executor->received, sizeof executor->received, "%s-new",
+                       executor->directory); /* Fits. */
     }
 }
 
@@ -51,6 +56,7 @@ void executor_remove(struct node *node)
     if (executor->directory[0] == '\0') {
         return;
     }
+    CHECK(image_import_discard(executor->received, NULL) == STATUS_OK);
     for (unsigned i = 0; i < sizeof names / sizeof *names; i++) {
         (void)snprintf(path, sizeof path, "%s/%s", executor->directory, names[i]); /* Fits. */
         (void)unlink(path); /* It may never have started. */
@@ -88,11 +94,80 @@ static void open_state(struct node *node)
     }
 }
 
+/* --- State transfer --- */
+
+/* The real thing: an image of the donor's state in a file, and a store made of that. */
+static void import(struct node *node, const struct node *donor)
+{
+    char path[120];
+    struct image_export export = {.store = donor->executor.store, .cluster_id = CLUSTER_ID};
+    struct image_facts facts;
+    struct image_totals totals;
+    struct image_import *import;
+    struct image_file *file;
+    struct buffer piece = BUFFER_EMPTY;
+
+    (void)snprintf(path, sizeof path, "%s.XXXXXX", node->executor.received); /* Fits. */
+    export.fd = mkstemp(path);
+    CHECK(export.fd >= 0 && unlink(path) == 0);
+    CHECK(image_export(&export, &facts, &totals, NULL) == STATUS_OK);
+    CHECK(image_file_of(export.fd, "image", &file, NULL) == STATUS_OK);
+    CHECK(image_import_discard(node->executor.received, NULL) == STATUS_OK);
+    CHECK(image_import_open(node->executor.received, &import, NULL) == STATUS_OK);
+    for (uint64_t i = 0; i < image_file_pieces(file); i++) {
+        buffer_clear(&piece);
+        CHECK(image_file_piece(file, i, &piece, NULL) == STATUS_OK);
+        CHECK(image_import_feed(import, buffer_slice(&piece), NULL) == STATUS_OK);
+    }
+    CHECK(image_import_is_done(import));
+    image_import_close(import);
+    image_file_close(file);
+    buffer_close(&piece);
+}
+
+bool executor_receive(struct node *node, const struct node *donor, uint64_t index)
+{
+    struct executor *executor = &node->executor;
+
+    if (donor == NULL || !donor->is_alive || donor->executor.durable.applied < index) {
+        return false;
+    }
+    executor->received_state = donor->executor.durable;
+    executor->received_state.stored = 0; /* That is of the donor's log. */
+    executor->has_received = true;
+    if (executor->directory[0] != '\0') {
+        import(node, donor);
+    }
+    sim_trace(node->cluster->sim, "node %u received the state of node %u at index %" PRIu64,
+              node->number, donor->number, executor->received_state.applied);
+    return true;
+}
+
+/* As node_state.c does at a start. */
+static void install(struct node *node)
+{
+    struct executor *executor = &node->executor;
+
+    executor->has_received = false;
+    if (executor->received_state.applied <= executor->durable.applied) {
+        return;
+    }
+    executor->durable = executor->received_state;
+    if (executor->directory[0] != '\0') {
+        CHECK(image_install(executor->received, executor->directory, NULL) == STATUS_OK);
+    }
+}
+
+/* --- The life, again --- */
+
 void executor_open(struct node *node)
 {
     struct executor *executor = &node->executor;
 
     executor->is_busy = false;
+    if (executor->has_received) {
+        install(node);
+    }
     if (executor->directory[0] != '\0') {
         open_state(node);
     }

@@ -33,6 +33,9 @@ struct executor {
     size_t queued_bytes;
     /* Private. */
     char directory[96]; /* Empty: it records only. */
+    char received[104]; /* What was received, until a life begins with it. */
+    bool has_received;
+    struct executor_state received_state;
     struct store *store;
     struct machine *machine;
     bool is_busy;
@@ -53,6 +56,9 @@ uint64_t executor_read_item(struct node *node, unsigned item);
  * HISTORY_PAGE events, into @operation and @seen. */
 void executor_read_log(struct node *node, unsigned session, unsigned n_back,
                        struct log_operation *operation, struct log_event *seen);
+/* What @donor has durable has come whole: the next life begins with it. False if the donor is dead,
+ * or that does not reach @index. */
+bool executor_receive(struct node *node, const struct node *donor, uint64_t index);
 /* The life ends; what was not flushed is lost, and work that waits is given back undone. */
 void executor_close(struct node *node);
 /* After the last life. */

@@ -6,7 +6,6 @@
 #include "daemon/base/memory.h"
 #include "tests/sim/cluster_private.h"
 
-#define CLUSTER_ID "00000000-0000-4000-8000-000000000001"
 #define TICK_MS    10u
 #define FREE_FLOOR (1ull << 28)
 
@@ -42,6 +41,57 @@ static void on_turn(void *data)
     node_turn(data);
 }
 
+static void start_timer(struct node *node, unsigned least_ms, unsigned most_ms, sim_event_cb cb)
+{
+    struct node **event = memory_new(sizeof(struct node *));
+
+    *event = node;
+    sim_at(node->cluster->sim,
+           sim_now_ms(node->cluster->sim) + sim_between(node->cluster->sim, least_ms, most_ms),
+           &node->owner, cb, event);
+}
+
+/* --- State transfer --- */
+
+/* The process starts itself again, with what it received. */
+static void on_received(void *data)
+{
+    struct node *node = *(struct node **)data;
+
+    cluster_crash(node->cluster, node->number);
+    cluster_restart(node->cluster, node->number);
+}
+
+/* As much as the donor had when it was asked has come by now, if it lives and is reached. */
+static void on_sent(void *data)
+{
+    struct node *node = *(struct node **)data;
+    struct cluster *cluster = node->cluster;
+    uint64_t ids[LIMIT_MEMBERS];
+    unsigned n_ids = agreement_donors(node->agreement, ids);
+    uint64_t index = agreement_needed_index(node->agreement);
+
+    node->is_receiving = false;
+    if (index != 0 && n_ids > 0 &&
+        executor_receive(node, node_of(cluster, ids[sim_between(cluster->sim, 0, n_ids - 1)]),
+                         index)) {
+        cluster->counts.transfers++;
+        start_timer(node, 0, 50, on_received);
+        node->is_receiving = true;
+    }
+}
+
+static void want_state(struct node *node)
+{
+    if (agreement_needed_index(node->agreement) != 0 && !node->is_receiving &&
+        !node->cluster->options.has_no_transfer) {
+        node->is_receiving = true;
+        start_timer(node, 20, 2000, on_sent);
+    }
+}
+
+/* --- The loop --- */
+
 static void on_tick(void *data)
 {
     struct node *node = *(struct node **)data;
@@ -53,17 +103,8 @@ static void on_tick(void *data)
     sim_at(sim, now_ms + TICK_MS, &node->owner, on_tick, next);
     agreement_tick(node->agreement, now_ms, WALL_EPOCH_MS + now_ms + (uint64_t)node->wall_offset_ms,
                    node->free_disk_bytes);
+    want_state(node);
     node_turn(node);
-}
-
-static void start_timer(struct node *node, sim_event_cb cb)
-{
-    struct node **event = memory_new(sizeof(struct node *));
-
-    *event = node;
-    sim_at(node->cluster->sim,
-           sim_now_ms(node->cluster->sim) + sim_between(node->cluster->sim, 1, 10), &node->owner,
-           cb, event);
 }
 
 /* What a supervisor does with a process that ended by itself. */
@@ -143,6 +184,7 @@ static void init_io(struct node *node)
     node->io->on_send = network_raft_send;
     node->io->on_turn = on_turn;
     node->io->on_cut = checks_cut;
+    node->io->state_index = node->executor.now.applied;
 }
 
 static void open_seam(struct node *node)
@@ -171,6 +213,7 @@ void node_boot(struct node *node, bool is_first)
 
     executor_open(node);
     node->owner.paused_ms = 0;
+    node->is_receiving = false;
     node->n_out = 0;
     node->commit_index = 0;
     node->full_term = 0;
@@ -193,7 +236,7 @@ void node_boot(struct node *node, bool is_first)
         node_die(node);
         return;
     }
-    start_timer(node, on_tick);
+    start_timer(node, 1, 10, on_tick);
     clients_start(node);
     sim_trace(cluster->sim, "node %u starts at index %" PRIu64, node->number,
               node->executor.now.applied);

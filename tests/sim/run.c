@@ -7,6 +7,7 @@
 #define SETTLE_MS   2000u
 /* A node that waits for state restarts after 5 s without a leader, and may be needed as a voter. */
 #define HEALED_LEADER_MS 9000u
+#define HEALED_STATE_MS  20000u
 #define MANY_BYTES       (16u << 20)
 /* After a second a leader hands over, and tries again when that did not succeed. */
 #define SLOW_DISK_MS   3000u
@@ -50,7 +51,7 @@ static void heal(struct sim *sim, struct cluster *cluster)
     }
 }
 
-/* Enough nodes live and have their state: nobody is given a state that it lacks. */
+/* Enough nodes live and have their state. */
 static bool has_quorum(const struct cluster *cluster)
 {
     unsigned n = 0;
@@ -69,6 +70,23 @@ static void wait_for_leader(struct sim *sim, struct cluster *cluster)
         cluster_run(cluster, 10);
     }
     SIM_EXPECT(sim, cluster_leader(cluster) >= 0, "%s", "nobody leads after all is healed");
+}
+
+/* Whoever lacks the state gets it. */
+static void wait_for_states(struct sim *sim, struct cluster *cluster)
+{
+    uint64_t limit_ms = sim_now_ms(sim) + HEALED_STATE_MS;
+    unsigned i = 0;
+
+    while (i < cluster_size(cluster) && !sim_has_failed(sim)) {
+        if (!cluster_needs_state(cluster, i)) {
+            i++;
+        } else {
+            SIM_EXPECT(sim, sim_now_ms(sim) < limit_ms, "node %u gets no state after all is healed",
+                       i);
+            cluster_run(cluster, 10);
+        }
+    }
 }
 
 /* Would the others do without node @number? */
@@ -122,6 +140,9 @@ static void run_cluster(struct run *run, struct sim *sim, struct cluster *cluste
     }
     heal(sim, cluster);
     wait_for_leader(sim, cluster);
+    if (has_quorum(cluster)) {
+        wait_for_states(sim, cluster);
+    }
     run_on(sim, cluster, 0, PROGRESS_MS);
     cluster_counts(cluster, &before);
     run_on(sim, cluster, 0, PROGRESS_MS);
@@ -202,14 +223,15 @@ void run_print_counts(const struct cluster_counts *counts)
 {
     (void)printf(
         "%llu commands acknowledged, %llu refused, %llu uncertain, %llu reads, %llu failed; "
-        "%llu leaders, %llu crashes, %llu bundles sent anew, %llu snapshots, %llu maintenance "
+        "%llu leaders, %llu crashes, %llu bundles sent anew, %llu snapshots, %llu transfers, %llu "
+        "maintenance "
         "steps, %llu logs cut off, %llu states compared, %llu histories "
         "checked\n",
         (unsigned long long)counts->acknowledged, (unsigned long long)counts->refused,
         (unsigned long long)counts->uncertain, (unsigned long long)counts->reads,
         (unsigned long long)counts->failed_reads, (unsigned long long)counts->elections,
         (unsigned long long)counts->crashes, (unsigned long long)counts->resubmitted,
-        (unsigned long long)counts->snapshots, (unsigned long long)counts->maintained,
-        (unsigned long long)counts->cuts, (unsigned long long)counts->compared,
-        (unsigned long long)counts->histories);
+        (unsigned long long)counts->snapshots, (unsigned long long)counts->transfers,
+        (unsigned long long)counts->maintained, (unsigned long long)counts->cuts,
+        (unsigned long long)counts->compared, (unsigned long long)counts->histories);
 }

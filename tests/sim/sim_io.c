@@ -111,7 +111,10 @@ static void keep_snapshot(struct sim_disk *disk, struct write *write)
     disk->snapshot_configuration_index = write->snapshot.snapshot_configuration_index;
     disk->snapshot_configuration = buffer_take(&write->snapshot.snapshot_configuration);
     disk->snapshot_data = buffer_take(&write->snapshot.snapshot_data);
-    if (disk->snapshot_index > write->trailing) {
+    if (write->trailing == 0) { /* The log ended before: it goes on behind the pointer. */
+        drop_entries(disk, 0, disk->n_entries);
+        disk->start = disk->snapshot_index + 1;
+    } else if (disk->snapshot_index > write->trailing) {
         uint64_t first = disk->snapshot_index - write->trailing + 1;
 
         if (first > disk->start) {
@@ -460,7 +463,9 @@ static int on_snapshot_put(struct raft_io *io, unsigned trailing,
     struct write *write = new_write(of(io), WRITE_SNAPSHOT);
     struct raft_buffer encoded;
 
-    SIM_EXPECT(of(io)->sim, trailing > 0, "%s", "a pointer to a state that is not here is stored");
+    SIM_EXPECT(of(io)->sim, trailing > 0 || snapshot->index <= of(io)->state_index,
+               "a pointer to index %" PRIu64 " is stored, but the state ends at %" PRIu64,
+               (uint64_t)snapshot->index, of(io)->state_index);
     CHECK(raft_configuration_encode(&snapshot->configuration, &encoded) == 0);
     buffer_append(&write->snapshot.snapshot_configuration, encoded.base, encoded.len);
     raft_free(encoded.base);

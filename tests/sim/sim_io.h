@@ -48,6 +48,7 @@ struct sim_io {
     const struct sim_owner *owner; /* The node. */
     unsigned number;               /* Of the node, for the trace. */
     unsigned slow_ms;              /* Added to each write. */
+    uint64_t state_index;          /* Of the state that this life began with. */
     bool fail_next;                /* The next write of entries fails, and all behind it. */
     unsigned tick_ms;
     raft_io_tick_cb tick;

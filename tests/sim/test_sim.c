@@ -42,6 +42,7 @@ static void nothing_acknowledged_is_lost_doubled_or_reordered(void **state)
     assert_int_equal(failed, 0);
     assert_true(sum.resubmitted > 0); /* The faults did reach what they are to test. */
     assert_true(sum.snapshots > 0);
+    assert_true(sum.transfers > 0);
     assert_true(sum.compared > 0);
 }
 
@@ -52,15 +53,33 @@ struct fixture {
     struct cluster *cluster;
 };
 
-static struct fixture open_cluster(unsigned n_nodes, uint64_t snapshot_threshold_bytes)
+static struct fixture open_with(const struct cluster_options *options)
 {
-    struct cluster_options options = {.n_nodes = n_nodes, .client_period_ms = 10};
     struct fixture f;
 
-    options.snapshot_threshold_bytes = snapshot_threshold_bytes;
     f.sim = sim_open(4711);
-    f.cluster = cluster_open(f.sim, &options);
+    f.cluster = cluster_open(f.sim, options);
     return f;
+}
+
+static struct fixture open_cluster(unsigned n_nodes, uint64_t snapshot_threshold_bytes)
+{
+    struct cluster_options options = {.n_nodes = n_nodes,
+                                      .client_period_ms = 10,
+                                      .snapshot_threshold_bytes = snapshot_threshold_bytes};
+
+    return open_with(&options);
+}
+
+/* One whose nodes cut their logs often, and in which nobody is given a state. */
+static struct fixture open_without_transfer(unsigned n_nodes)
+{
+    struct cluster_options options = {.n_nodes = n_nodes,
+                                      .client_period_ms = 10,
+                                      .snapshot_threshold_bytes = 64u << 10,
+                                      .has_no_transfer = true};
+
+    return open_with(&options);
 }
 
 static void close_cluster(struct fixture *f)
@@ -220,7 +239,7 @@ static void a_full_disk_of_one_voter_is_known_to_all_and_ends(void **state)
 /* The log of the others does not reach back to where this node is. */
 static void a_node_without_state_waits_and_counts_for_nothing(void **state)
 {
-    struct fixture f = open_cluster(3, 64u << 10);
+    struct fixture f = open_without_transfer(3);
     unsigned leader = run_to_leader(&f, 0, 2000);
     unsigned away = (leader + 1) % 3;
     unsigned other = (leader + 2) % 3;
@@ -253,7 +272,7 @@ static void a_node_without_state_waits_and_counts_for_nothing(void **state)
 /* It cannot be told what is committed; that must not make the leader talk without end. */
 static void a_node_without_state_causes_no_storm(void **state)
 {
-    struct fixture f = open_cluster(5, 64u << 10);
+    struct fixture f = open_without_transfer(5);
     unsigned leader = run_to_leader(&f, 0, 2000);
     unsigned away = (leader + 1) % 5;
 
@@ -264,6 +283,41 @@ static void a_node_without_state_causes_no_storm(void **state)
     cluster_heal(f.cluster);
     cluster_run(f.cluster, 3000);
     assert_true(cluster_needs_state(f.cluster, away));
+    close_cluster(&f);
+}
+
+static void a_node_left_behind_gets_the_state(void **state)
+{
+    struct cluster_options options = {.n_nodes = 3,
+                                      .client_period_ms = 10,
+                                      .snapshot_threshold_bytes = 64u << 10,
+                                      .has_state = true};
+    struct fixture f = open_with(&options);
+    unsigned leader = run_to_leader(&f, 0, 2000);
+    unsigned away = (leader + 1) % 3;
+    struct cluster_counts counts;
+    uint64_t applied;
+
+    (void)state;
+    cluster_run(f.cluster, 1000);
+    cluster_isolate(f.cluster, away);
+    cluster_run(f.cluster, 10000);
+    cluster_heal(f.cluster);
+    cluster_run(f.cluster, 5000);
+    cluster_counts(f.cluster, &counts);
+    assert_true(counts.transfers > 0);
+    assert_false(cluster_needs_state(f.cluster, away));
+    cluster_quiet(f.cluster, true);
+    cluster_run(f.cluster, 1000);
+    cluster_check_converged(f.cluster, cluster_highest(f.cluster));
+
+    /* It counts as any other. */
+    cluster_crash(f.cluster, (leader + 2) % 3);
+    (void)run_to_leader(&f, 0, 2000);
+    cluster_quiet(f.cluster, false);
+    applied = cluster_applied(f.cluster, away);
+    cluster_run(f.cluster, 3000);
+    assert_true(cluster_applied(f.cluster, away) > applied);
     close_cluster(&f);
 }
 
@@ -442,6 +496,7 @@ int main(void)
         cmocka_unit_test(a_full_disk_of_one_voter_is_known_to_all_and_ends),
         cmocka_unit_test(a_node_without_state_waits_and_counts_for_nothing),
         cmocka_unit_test(a_node_without_state_causes_no_storm),
+        cmocka_unit_test(a_node_left_behind_gets_the_state),
         cmocka_unit_test(maintenance_is_proposed_when_something_is_due),
         cmocka_unit_test(a_leader_that_hears_no_clock_but_its_own_waits),
         cmocka_unit_test(time_goes_on_with_a_wrong_clock_and_a_dead_node),

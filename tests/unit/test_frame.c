@@ -88,6 +88,24 @@ static struct frame example(enum frame_type type)
                                              .applied_index = 6,
                                              .storage_full = true};
         break;
+    case FRAME_STATE_ASK:
+        frame.state_ask.min_index = 7;
+        break;
+    case FRAME_STATE_OFFER:
+        frame.state_offer = (struct frame_state_offer){.status = STATUS_BUSY,
+                                                       .reason = slice_of_string("later"),
+                                                       .index = 1,
+                                                       .sum = {2, 3},
+                                                       .pieces = 4,
+                                                       .bytes = 5};
+        break;
+    case FRAME_STATE_PULL:
+        frame.state_pull.piece = 8;
+        break;
+    case FRAME_STATE_PIECE:
+        frame.state_piece = (struct frame_state_piece){
+            .piece = 1, .size = 9, .offset = 2, .bytes = slice_of_string("part")};
+        break;
     case FRAME_NONE:
     case FRAME_TYPES:
         fail();
@@ -237,6 +255,31 @@ static void a_frame_beyond_the_limit_is_too_large(void **state)
     buffer_close(&bytes);
 }
 
+static void assert_piece_refused(const struct frame_state_piece *piece)
+{
+    struct frame frame = {.type = FRAME_STATE_PIECE, .state_piece = *piece};
+    struct buffer bytes = BUFFER_EMPTY;
+
+    frame_encode(&frame, &bytes);
+    assert_int_equal(frame_decode(buffer_slice(&bytes), &frame, NULL), STATUS_CORRUPT);
+    buffer_close(&bytes);
+}
+
+static void a_part_lies_within_its_piece(void **state)
+{
+    const struct frame_state_piece good = example(FRAME_STATE_PIECE).state_piece;
+    struct frame_state_piece piece = good;
+
+    (void)state;
+    piece.offset = good.size - (uint32_t)good.bytes.size + 1;
+    assert_piece_refused(&piece);
+    piece.offset = UINT32_MAX;
+    assert_piece_refused(&piece);
+    piece = good;
+    piece.bytes = slice_of(NULL, 0);
+    assert_piece_refused(&piece);
+}
+
 static void names_beyond_their_limit_are_refused(void **state)
 {
     char name[LIMIT_NAME_BYTES + 2] = {0};
@@ -306,6 +349,7 @@ int main(void)
         cmocka_unit_test(an_unknown_type_is_unsupported),
         cmocka_unit_test(the_size_is_unknown_until_four_bytes_are_there),
         cmocka_unit_test(a_frame_beyond_the_limit_is_too_large),
+        cmocka_unit_test(a_part_lies_within_its_piece),
         cmocka_unit_test(names_beyond_their_limit_are_refused),
         cmocka_unit_test(a_flag_is_zero_or_one),
         cmocka_unit_test(frames_can_follow_each_other_in_one_buffer),

@@ -170,9 +170,6 @@ static void who_is_not_meant_is_refused(void **state)
     frame.hello.identity = IDENTITY_PENDING;
     peer_assert_refused(f, &frame, STATUS_MISMATCH, "is of cluster");
 
-    frame = peer_good_hello(PURPOSE_BULK);
-    peer_assert_refused(f, &frame, STATUS_UNSUPPORTED, "no connection of kind");
-
     frame = peer_good_hello(PURPOSE_CONTROL);
     frame.hello.id = 1; /* This node itself. */
     peer_assert_refused(f, &frame, STATUS_NOT_FOUND, "is no member");

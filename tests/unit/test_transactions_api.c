@@ -217,7 +217,7 @@ static void the_cluster_is_told_without_a_leader(void **state)
                      "{\"name\":\"n1\",\"id\":\"9f3c2a1be07d4455\",\"role\":\"voter\","
                      "\"peer_address\":\"h:7081\",\"api_address\":\"h:7080\",\"zone\":null,"
                      "\"version\":\"1.0.0\",\"match_index\":9,\"lag\":3,\"last_contact_ms\":null,"
-                     "\"healthy\":false}],\"state_hash\":\"");
+                     "\"healthy\":false}],\"receiving\":null,\"state_hash\":\"");
     document = json_loads(reply_body(f->last), JSON_REJECT_DUPLICATES, NULL);
     assert_int_equal(json_string_length(json_object_get(document, "state_hash")), 32);
     json_decref(document);

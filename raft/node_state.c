@@ -1,0 +1,138 @@
+/* The whole state from another member, for a node that is behind the leader's log:
+ *
+ * 1. libraft is offered the leader's pointer to a state that is not here: node_want_state() finds
+ *    who may have it, and the transfer's thread gets it, into a directory of its own.
+ * 2. on_state(): it is there, durably. The process starts itself again.
+ * 3. node_install_received() puts it in the place of the own state. The log stays as it is: what
+ *    this node has promised is in there.
+ * 4. The leader offers its pointer again; now the state reaches it, and libraft takes it.
+ *
+ * What can go wrong: the process ends at any point of that. Before 2 the transfer goes on where it
+ * was; before the end of 3 either the one or the other state is there; before 4 nothing is lost. If
+ * the leader has cut its log meanwhile, it all begins anew (members hold their logs for that time,
+ * see agreement_watch.c). */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/base/log.h"
+#include "raft/node_private.h"
+#include "storage/image_import.h"
+#include "storage/machine.h"
+
+/* --- At start --- */
+
+/* Is there a whole store in the directory? */
+static bool is_whole(const char *directory)
+{
+    struct image_import *import = NULL;
+    enum status status;
+
+    if (access(directory, F_OK) != 0) {
+        return false;
+    }
+    status = image_import_open(directory, &import, NULL);
+    image_import_close(import);
+    return status == STATUS_EXISTS;
+}
+
+static enum status position_of(const char *directory, struct machine_position *position,
+                               struct error *error)
+{
+    const struct store_options options = {.directory = directory};
+    struct store *store;
+    enum status status = store_open(&options, &store, error);
+
+    if (status != STATUS_OK) {
+        return status;
+    }
+    status = machine_position(store, position, error);
+    store_close(store);
+    return status;
+}
+
+enum status node_install_received(struct node *node, struct error *error)
+{
+    const char *received = identity_received_directory(node->directory);
+    const char *own = identity_state_directory(node->directory);
+    struct machine_position from = {0};
+    struct machine_position to = {0};
+    enum status status = image_install_repair(own, error);
+
+    if (status != STATUS_OK || !is_whole(received)) {
+        return status;
+    }
+    status = position_of(received, &from, error);
+    if (status == STATUS_OK) {
+        status = position_of(own, &to, error);
+    }
+    if (status != STATUS_OK) {
+        return status;
+    }
+    if (from.applied_index <= to.applied_index) {
+        return image_import_discard(received, error);
+    }
+    log_info("state",
+             "the state that was received takes the place of the own one index=%" PRIu64
+             " before=%" PRIu64,
+             from.applied_index, to.applied_index);
+    return image_install(received, own, error);
+}
+
+/* --- Later --- */
+
+static bool has_executed(void *data, uint64_t index)
+{
+    const struct node *node = data;
+    struct applier_visible visible;
+
+    applier_visible(node->applier, &visible);
+    return visible.index >= index;
+}
+
+static void on_state(void *data, const struct image_facts *facts)
+{
+    struct error error;
+
+    error_set(&error, STATUS_OK,
+              "starting again with the state that was received, of index %" PRIu64,
+              facts->state.applied_index);
+    node_exit_with(data, NODE_EXIT_RELOAD, &error);
+}
+
+enum status node_open_transfer(struct node *node, struct error *error)
+{
+    const struct state_transfer_options options = {
+        .spools = node->spools,
+        .hello = &node->hello,
+        .directory = identity_received_directory(node->directory),
+        .allow_insecure = node->options.allow_insecure_peers,
+        .data = node,
+        .has_executed = has_executed,
+        .on_state = on_state,
+    };
+
+    node->hello = (struct frame_hello){0};
+    node_describe(node, &node->hello);
+    return state_transfer_open(&options, &node->transfer, error);
+}
+
+void node_want_state(struct node *node)
+{
+    uint64_t index = agreement_needed_index(node->agreement);
+    struct state_donor donors[LIMIT_MEMBERS];
+    uint64_t ids[LIMIT_MEMBERS];
+    unsigned n_donors = 0;
+    unsigned n_ids;
+
+    if (index == 0) {
+        return;
+    }
+    n_ids = agreement_donors(node->agreement, ids);
+    for (unsigned i = 0; i < n_ids; i++) {
+        donors[n_donors].id = ids[i];
+        n_donors += members_address(node->members, ids[i], donors[n_donors].address) ? 1 : 0;
+    }
+    state_transfer_want(node->transfer, index, donors, n_donors);
+}

@@ -1,0 +1,162 @@
+/* A node that was away for so long that the others' logs do not reach back to it: it gets the whole
+ * state from one of them, whoever of them dies meanwhile, and however often it dies itself. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/lib/deadline.h"
+#include "tests/lib/expect.h"
+#include "tests/lib/under_load.h"
+
+#define TEST_LIMIT_S  300
+#define BALLAST_ITEMS 220 /* Logs are cut behind 64 MiB, and keep another 64. */
+#define BALLAST_BYTES 900000
+#define KILLS         4
+#define KILL_AFTER_MS 700 /* At most. */
+#define OFFERED_MS    20000
+
+static int setup(void **state)
+{
+    *state = under_load_open(NULL);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    under_load_close(*state);
+    return 0;
+}
+
+static unsigned a_follower(const struct under_load *f)
+{
+    return (f->leader + 1) % CLUSTER_NODES;
+}
+
+/* So much that the log of those who are there is cut behind the one who is not. */
+static void write_ballast(struct under_load *f)
+{
+    struct http_client client = cluster_client(&f->cluster.nodes[f->leader]);
+    char *body = malloc(BALLAST_BYTES + 3);
+    uint64_t random = test_seed();
+    struct answer answer = {0};
+    char target[96];
+
+    assert_non_null(body);
+    body[0] = '"';
+    memcpy(&body[BALLAST_BYTES + 1], "\"", 2);
+    for (unsigned i = 0; i < BALLAST_ITEMS; i++) {
+        for (unsigned at = 1; at <= BALLAST_BYTES; at++) { /* Does not compress to much less. */
+            body[at] = (char)('a' + random_next(&random) % 26);
+        }
+        (void)snprintf(target, sizeof target, "/v1/namespaces/default/items/ballast/%u", i);
+        expect(&answer, &client, 201, "PUT", target, NULL, body);
+    }
+    answer_close(&answer);
+    http_client_close(&client);
+    free(body);
+}
+
+struct awaited {
+    const struct cluster_node *node;
+    const char *text;
+};
+
+static bool log_has(void *data)
+{
+    const struct awaited *awaited = data;
+
+    return cluster_log_has(awaited->node, awaited->text);
+}
+
+static void wait_for_log(struct under_load *f, unsigned node, const char *text)
+{
+    struct awaited awaited = {&f->cluster.nodes[node], text};
+
+    if (!wait_until(log_has, &awaited, OFFERED_MS)) {
+        fail_msg("n%u did not say \"%s\"", node + 1, text);
+    }
+}
+
+static void leave_behind(struct under_load *f, unsigned node)
+{
+    under_load_goes_on(f);
+    cluster_kill(&f->cluster, node);
+    under_load_goes_on(f);
+    write_ballast(f);
+    assert_true(cluster_start_node(&f->cluster, node));
+    wait_for_log(f, node, "gets the state from another member");
+}
+
+static void assert_caught_up(struct under_load *f, unsigned node)
+{
+    assert_true(cluster_wait_node_ready(&f->cluster, node, CLUSTER_READY_MS));
+    if (!cluster_log_has(&f->cluster.nodes[node], "takes the place of the own one")) {
+        fail_msg("n%u is ready without the state of another", node + 1);
+    }
+    under_load_goes_on(f);
+    under_load_verify(f);
+    f->passed = true;
+}
+
+static void a_node_left_behind_gets_the_state(void **state)
+{
+    struct under_load *f = *state;
+
+    leave_behind(f, a_follower(f));
+    assert_caught_up(f, a_follower(f));
+}
+
+static void it_gets_it_however_often_it_dies_meanwhile(void **state)
+{
+    struct under_load *f = *state;
+    uint64_t random = test_seed();
+
+    leave_behind(f, a_follower(f));
+    for (unsigned i = 0; i < KILLS; i++) {
+        pause_ms((unsigned)(random_next(&random) % KILL_AFTER_MS));
+        cluster_kill(&f->cluster, a_follower(f));
+        assert_true(cluster_start_node(&f->cluster, a_follower(f)));
+    }
+    assert_caught_up(f, a_follower(f));
+}
+
+/* With one more away there is no majority until it is back; nothing is lost by that. */
+static void it_gets_it_if_those_who_have_it_die_meanwhile(void **state)
+{
+    struct under_load *f = *state;
+    uint64_t random = test_seed();
+
+    leave_behind(f, a_follower(f));
+    for (unsigned node = 0; node < CLUSTER_NODES; node++) {
+        if (node != a_follower(f)) {
+            pause_ms((unsigned)(random_next(&random) % KILL_AFTER_MS));
+            cluster_kill(&f->cluster, node);
+            assert_true(cluster_start_node(&f->cluster, node));
+            assert_true(cluster_wait_node_ready(&f->cluster, node, CLUSTER_READY_MS));
+        }
+    }
+    if (!process_is_alive(&f->cluster.nodes[a_follower(f)].process)) {
+        /* It heard no leader for long, and wants its old log back: it may be needed. */
+        assert_true(cluster_start_node(&f->cluster, a_follower(f)));
+    }
+    assert_caught_up(f, a_follower(f));
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(a_node_left_behind_gets_the_state),
+        TEST(it_gets_it_however_often_it_dies_meanwhile),
+        TEST(it_gets_it_if_those_who_have_it_die_meanwhile),
+    };
+
+    process_limit_test(TEST_LIMIT_S);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
