@@ -27,6 +27,13 @@ static void metric_time(struct buffer *text, const char *name, const char *help,
                          name, (unsigned long long)count);
 }
 
+static void metric_seconds(struct buffer *text, const char *name, const char *help,
+                           uint64_t nanoseconds)
+{
+    metric_begin(text, name, "gauge", help);
+    buffer_append_format(text, "%s %.3f\n", name, (double)nanoseconds / 1e9);
+}
+
 static uint64_t difference(uint64_t high, uint64_t low)
 {
     return high > low ? high - low : 0;
@@ -119,6 +126,15 @@ static void write_applier(const struct applier_statistics *applier, struct buffe
                   applier->queued_bytes);
     metric_time(text, "holdfast_store_flush_seconds", "Flushes of the state to LMDB.",
                 applier->flushes, applier->flush_nanoseconds);
+    metric_number(text, "holdfast_scrubs_total", "counter",
+                  "Scrubs of the whole state on disk that found nothing wrong.", applier->scrubs);
+    metric_number(text, "holdfast_scrub_records", "gauge", "Records that the last one read.",
+                  applier->scrub_records);
+    metric_seconds(text, "holdfast_scrub_seconds", "How long the last one took.",
+                   applier->scrub_nanoseconds);
+    metric_seconds(text, "holdfast_scrub_age_seconds",
+                   "How long ago the last one ended, or the node started.",
+                   applier->scrub_age_nanoseconds);
 }
 
 static void write_images(const struct image_spools_statistics *images, struct buffer *text)

@@ -129,6 +129,7 @@ static enum status open_parts(const struct options *options, struct process *pro
         .election_timeout_ms = (unsigned)options->election_timeout_ms,
         .heartbeat_ms = (unsigned)options->heartbeat_ms,
         .free_disk_floor_bytes = options->free_disk_floor_bytes,
+        .scrub_interval_s = options->scrub_interval_s,
         .data = process,
         .on_exit = on_node_exit,
     };

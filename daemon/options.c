@@ -74,6 +74,8 @@ static const struct setting settings[] = {
      "how often an idle leader shows that it is alive"},
     {"free-disk-floor", KIND_BYTES, FIELD(free_disk_floor_bytes), "256M", 16u << 20, UINT64_MAX,
      NULL, "BYTES", "with less free disk, what adds is refused (K, M, G may follow)"},
+    {"scrub-interval", KIND_COUNT, FIELD(scrub_interval_s), "3600", 0, 2592000, NULL, "SECONDS",
+     "how often all of the state on disk is read and checked (0: never)"},
     {"log-level", KIND_LEVEL, FIELD(log_level), "info", 0, 0, NULL, "LEVEL",
      "error, warn, info or debug"},
     {"log-format", KIND_FORMAT, FIELD(log_format), "auto", 0, 0, NULL, "FORMAT",

@@ -1,8 +1,8 @@
 /* The settings of the daemon: flags, environment, configuration file, defaults, in this precedence.
  *
  * One table in options.c holds each setting's name, kind, bounds, default and help; the flag
- * --data-dir, the variable HOLDFAST_DATA_DIR and the file's key data-dir are one setting. Used once,
- * before threads start. */
+ * --data-dir, the variable HOLDFAST_DATA_DIR and the file's key data-dir are one setting. Used
+ * once, before threads start. */
 #ifndef HOLDFAST_DAEMON_OPTIONS_H
 #define HOLDFAST_DAEMON_OPTIONS_H
 
@@ -31,6 +31,7 @@ struct options {
     uint64_t election_timeout_ms;
     uint64_t heartbeat_ms;
     uint64_t free_disk_floor_bytes;
+    uint64_t scrub_interval_s; /* 0: never. */
     enum log_level log_level;
     enum log_format log_format;
 };

@@ -23,9 +23,6 @@
 #define FILE_DAMAGED   "damaged"
 #define FILE_LOCK      "lock"
 
-#define WHAT_TO_DO                                                                                 \
-    "stop this node, remove the directory, and let it join the cluster again as a new member"
-
 struct identity_directory {
     char *path;
     char *raft;
@@ -243,7 +240,7 @@ static enum status parse_identity(const struct identity_directory *directory, st
     } else if (format != FORMAT || !identity_from_json(root, &parsed)) {
         status = error_set(error, STATUS_CORRUPT,
                            "\"%s/" FILE_IDENTITY "\" is damaged, so that it is unknown which node "
-                           "this is: " WHAT_TO_DO,
+                           "this is: " IDENTITY_WHAT_TO_DO,
                            directory->path);
     } else {
         *identity = parsed;
@@ -299,10 +296,10 @@ static enum status refuse_if_damaged(const struct identity_directory *directory,
     while (reason.size > 0 && reason.data[reason.size - 1] == '\n') {
         reason.size--;
     }
-    status = error_set(error, STATUS_CORRUPT,
-                       "data directory \"%s\" was found damaged earlier (%.*s): " WHAT_TO_DO,
-                       directory->path, (int)(reason.size < 256 ? reason.size : 256),
-                       (const char *)reason.data);
+    status = error_set(
+        error, STATUS_CORRUPT,
+        "data directory \"%s\" was found damaged earlier (%.*s): " IDENTITY_WHAT_TO_DO,
+        directory->path, (int)(reason.size < 256 ? reason.size : 256), (const char *)reason.data);
 out:
     buffer_close(&reason);
     return status;

@@ -21,6 +21,10 @@
 
 #define IDENTITY_CLUSTER_BYTES 36 /* A UUID as text. */
 
+/* Of what is damaged beyond repair. */
+#define IDENTITY_WHAT_TO_DO                                                                        \
+    "stop this node, remove the directory, and let it join the cluster again as a new member"
+
 struct identity_member {
     uint64_t id;
     char name[LIMIT_NAME_BYTES + 1];

@@ -43,14 +43,20 @@ static uint64_t wall_ms(void)
 /* Any thread. */
 void node_exit_with(struct node *node, enum node_exit why, const struct error *error)
 {
+    struct error told;
+
     if (atomic_exchange(&node->has_exited, true)) {
         return; /* What follows from the first trouble is none of its own. */
     }
-    if (error->status == STATUS_CORRUPT &&
-        identity_mark_damaged(node->directory, error->text) != STATUS_OK) {
+    if (error->status != STATUS_CORRUPT) {
+        node->options.on_exit(node->options.data, why, error);
+        return;
+    }
+    if (identity_mark_damaged(node->directory, error->text) != STATUS_OK) {
         log_error("node", "could not mark the data directory as damaged");
     }
-    node->options.on_exit(node->options.data, why, error);
+    (void)error_set(&told, STATUS_CORRUPT, "%.300s: " IDENTITY_WHAT_TO_DO, error->text);
+    node->options.on_exit(node->options.data, why, &told);
 }
 
 /* What a failure of disk or state means for the supervisor. */
@@ -475,6 +481,7 @@ static enum status open_state(struct node *node, struct error *error)
         return status;
     }
     applier_options.store = node->store;
+    applier_options.scrub_interval_s = node->options.scrub_interval_s;
     status = applier_open(&applier_options, &node->applier, error);
     return status == STATUS_OK ? open_spools(node, error) : status;
 }

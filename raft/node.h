@@ -36,6 +36,7 @@ struct node_options {
     unsigned election_timeout_ms;   /* 0: 150. */
     unsigned heartbeat_ms;          /* 0: 30. */
     uint64_t free_disk_floor_bytes; /* Below it: storage-full. 0: 256 MiB. */
+    uint64_t scrub_interval_s;      /* storage/scrub.h; 0: never. */
     void *data;
     /* Any thread (the consensus thread, or one that met a damaged record): the node cannot go on;
      * @error says why and what to do. */

@@ -8,6 +8,8 @@
  * 4. The flush thread flushes, and wakes the apply thread, which gives back the work that asked for
  *    durability before the flush began.
  *
+ * When nothing is to be flushed, the flush thread scrubs now and then (scrub.h).
+ *
  * If execution is faster than flushing, it waits when as much as in a flush is unflushed beside the
  * one that runs.
  *
@@ -24,6 +26,7 @@
 #include "daemon/base/check.h"
 #include "daemon/base/limits.h"
 #include "daemon/base/memory.h"
+#include "storage/scrub.h"
 
 struct applier {
     struct applier_options options;
@@ -55,7 +58,13 @@ struct applier {
     atomic_uint_least64_t commands;
     atomic_uint_least64_t flushes;
     atomic_uint_least64_t flush_nanoseconds;
+    atomic_uint_least64_t scrubs;
+    atomic_uint_least64_t scrub_records;
+    atomic_uint_least64_t scrub_nanoseconds;
+    atomic_uint_least64_t scrub_ended_ns;
     atomic_bool failed;
+
+    struct scrub_schedule scrub; /* The flush thread's own. */
 
     /* The apply thread's own. */
     struct applied *current;
@@ -260,14 +269,57 @@ static void flush(struct applier *applier)
     atomic_fetch_add(&applier->flush_nanoseconds, clock_ns() - start);
 }
 
+static void tell_of_scrubs(struct applier *applier)
+{
+    const struct scrub_schedule *scrub = &applier->scrub;
+
+    atomic_store(&applier->scrub_records, scrub->records);
+    atomic_store(&applier->scrub_nanoseconds, scrub->took_ns);
+    atomic_store(&applier->scrub_ended_ns, scrub->ended_ns);
+    atomic_store(&applier->scrubs, scrub->completed);
+}
+
+static void scrub(struct applier *applier)
+{
+    struct error error;
+
+    if (scrub_turn(&applier->scrub, applier->options.store, clock_ns, &error) != STATUS_OK) {
+        applier->scrub.due_ns = UINT64_MAX;
+        fail(applier, &error);
+    }
+    tell_of_scrubs(applier);
+}
+
+/* Wait until something is to be flushed, a scrub is due, or the end. The mutex is held. */
+static void wait_for_flushing(struct applier *applier)
+{
+    uint64_t until_ns = applier->scrub.due_ns;
+    const struct timespec until = {.tv_sec = (time_t)(until_ns / 1000000000u),
+                                   .tv_nsec = (long)(until_ns % 1000000000u)};
+
+    if (until_ns == UINT64_MAX) {
+        CHECK(pthread_cond_wait(&applier->wake_flusher, &applier->mutex) == 0);
+    } else {
+        int rv = pthread_cond_timedwait(&applier->wake_flusher, &applier->mutex, &until);
+
+        CHECK(rv == 0 || rv == ETIMEDOUT);
+    }
+}
+
 static void *run_flusher(void *data)
 {
     struct applier *applier = data;
 
     lock(applier);
     while (!applier->flusher_closing) {
+        if (!applier->is_flushing && clock_ns() < applier->scrub.due_ns) {
+            wait_for_flushing(applier);
+            continue;
+        }
         if (!applier->is_flushing) {
-            CHECK(pthread_cond_wait(&applier->wake_flusher, &applier->mutex) == 0);
+            unlock(applier);
+            scrub(applier);
+            lock(applier);
             continue;
         }
         unlock(applier);
@@ -462,6 +514,9 @@ enum status applier_open(const struct applier_options *options, struct applier *
     }
     a->random = (unsigned)clock_ns();
     a->flush_due_ns = UINT64_MAX;
+    scrub_schedule_init(&a->scrub, options->scrub_interval_s, clock_ns(),
+                        (unsigned)rand_r(&a->random));
+    tell_of_scrubs(a);
     queue_init(&a->work);
     queue_init(&a->waits);
     queue_init(&a->asked);
@@ -568,6 +623,10 @@ void applier_statistics(const struct applier *applier, struct applier_statistics
     statistics->flush_nanoseconds = atomic_load(&applier->flush_nanoseconds);
     statistics->queued_entries = atomic_load(&applier->queued_entries);
     statistics->queued_bytes = atomic_load(&applier->queued_bytes);
+    statistics->scrubs = atomic_load(&applier->scrubs);
+    statistics->scrub_records = atomic_load(&applier->scrub_records);
+    statistics->scrub_nanoseconds = atomic_load(&applier->scrub_nanoseconds);
+    statistics->scrub_age_nanoseconds = clock_ns() - atomic_load(&applier->scrub_ended_ns);
     statistics->executed_index = atomic_load(&applier->visible_index);
 }
 

@@ -1,5 +1,5 @@
 /* The apply thread: executes committed entries in order; and the flush thread, which makes the
- * state durable behind it.
+ * state durable behind it, and scrubs it (scrub.h).
  *
  * Results leave, and reads see them, as soon as an entry is executed, as the log is durable. The
  * state follows: what was executed is flushed to LMDB by a thread of its own while execution goes
@@ -38,6 +38,7 @@ struct applied {
 
 struct applier_options {
     struct store *store;
+    uint64_t scrub_interval_s; /* 0: never. */
     void *data;
     /* Apply thread: the result of one command, borrowed during the call. */
     void (*on_result)(void *data, struct applied *work, uint32_t bundle, uint32_t command,
@@ -88,6 +89,10 @@ struct applier_statistics {
     uint64_t commands;
     uint64_t flushes;
     uint64_t flush_nanoseconds; /* Sum of the time that flushes took. */
+    uint64_t scrubs;            /* Completed; of the last one: */
+    uint64_t scrub_records;
+    uint64_t scrub_nanoseconds;
+    uint64_t scrub_age_nanoseconds; /* Since it ended, or since the start. */
     uint64_t queued_entries;
     uint64_t queued_bytes;
     uint64_t executed_index;

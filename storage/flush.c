@@ -153,7 +153,8 @@ static int write_one(MDB_cursor *cursor, enum memtable_found found, struct slice
 }
 
 /* Nothing is newer than the last commit when a memtable is frozen. */
-static int write_records(struct memtable *table, MDB_cursor *local, MDB_cursor *records)
+static int write_records(struct store *store, struct memtable *table, MDB_cursor *local,
+                         MDB_cursor *records)
 {
     static const uint8_t first[] = {LOCAL_MARK};
     struct memtable_node *node = memtable_seek(table, slice_of(first, sizeof first));
@@ -164,8 +165,12 @@ static int write_records(struct memtable *table, MDB_cursor *local, MDB_cursor *
         struct slice bytes = slice_of(NULL, 0);
         enum memtable_found found = memtable_look(node, UINT64_MAX, &bytes);
 
-        rv = key.data[0] == LOCAL_MARK ? write_one(local, found, slice_from(key, 1), bytes)
-                                       : write_one(records, found, key, bytes);
+        if (key.data[0] == LOCAL_MARK) {
+            rv = write_one(local, found, slice_from(key, 1), bytes);
+            continue;
+        }
+        rv = found == MEMTABLE_NOTHING ? 0 : scrub_replaced(store, records, key, bytes);
+        rv = rv != 0 ? rv : write_one(records, found, key, bytes);
     }
     return rv;
 }
@@ -177,7 +182,7 @@ static int write_layer(struct store *store, MDB_txn *mdb, struct memtable *table
     int rv = mdb_cursor_open(mdb, store->local, &local);
 
     rv = rv != 0 ? rv : mdb_cursor_open(mdb, store->records, &records);
-    rv = rv != 0 ? rv : write_records(table, local, records);
+    rv = rv != 0 ? rv : write_records(store, table, local, records);
     if (records != NULL) {
         mdb_cursor_close(records);
     }

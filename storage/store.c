@@ -1,4 +1,5 @@
-/* The environment: opening, damage, statistics. Transactions are in txn.c, flushing in flush.c.
+/* The environment: opening, damage, statistics. Transactions are in txn.c, flushing in flush.c,
+ * scrubbing in scrub.c.
  *
  * Tree "state" holds the replicated records. Tree "local" holds this node's own, among them the
  * saved struct state, which is there from the moment that the trees were made. Beside LMDB's two
@@ -152,7 +153,7 @@ static enum status open_env(struct store *store, struct error *error)
     CHECK((unsigned)mdb_env_get_maxkeysize(store->env) >= LIMIT_STATE_KEY_BYTES);
     rv = mdb_env_set_mapsize(store->env, map_size);
     rv = rv != 0 ? rv : mdb_env_set_maxdbs(store->env, 2);
-    rv = rv != 0 ? rv : mdb_env_set_maxreaders(store->env, readers + 1); /* And the writer. */
+    rv = rv != 0 ? rv : mdb_env_set_maxreaders(store->env, readers + 2); /* Writer and scrub. */
     rv = rv != 0 ? rv : mdb_env_open(store->env, store->directory, MDB_NOTLS, FILE_MODE);
     /* What a killed process left in the table of readers would keep old pages from being used. */
     rv = rv != 0 ? rv : mdb_reader_check(store->env, &dead);
@@ -255,7 +256,15 @@ static enum status open_trees(struct store *store, struct error *error)
     } else if (rv != 0) {
         return store_fail(store, rv, "open the trees of store", error);
     }
-    return load_layers(store, error);
+    status = scrub_open(store, error);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    status = load_layers(store, error);
+    if (status != STATUS_OK) {
+        scrub_close(store);
+    }
+    return status;
 }
 
 enum status store_open_bare(const struct store_options *options, struct store **store,
@@ -323,6 +332,7 @@ void store_close(struct store *store)
     }
     CHECK(!store->writer.is_active);
     mdb_txn_abort(store->writer.mdb);
+    scrub_close(store);
     free(store->writer.steps);
     memtable_unref(store->layers.active);
     if (store->layers.frozen != NULL) {

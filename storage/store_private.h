@@ -1,4 +1,4 @@
-/* What store.c, txn.c, cursor.c, flush.c and bulk.c share, and no one else may see. */
+/* What store.c, txn.c, cursor.c, flush.c, scrub.c and bulk.c share, and no one else may see. */
 #ifndef HOLDFAST_STORAGE_STORE_PRIVATE_H
 #define HOLDFAST_STORAGE_STORE_PRIVATE_H
 
@@ -9,6 +9,7 @@
 
 #include "daemon/base/limits.h"
 #include "storage/memtable.h"
+#include "storage/scrub.h"
 #include "storage/store.h"
 
 /* What one commit looks like. The memtables are looked into before LMDB, the younger one first. */
@@ -46,6 +47,16 @@ struct txn {
     struct found last;
 };
 
+/* How far a scrub is (scrub.c). The flushing thread's. */
+struct scrub {
+    MDB_txn *mdb; /* Read-only, reset between steps. */
+    bool is_running;
+    uint8_t position[LIMIT_STATE_KEY_BYTES]; /* The key that was read last. */
+    size_t position_size;
+    uint64_t sum[2]; /* Over the file's records up to there. */
+    struct scrub_progress progress;
+};
+
 struct store {
     struct store_options options;
     char *directory;
@@ -54,6 +65,7 @@ struct store {
     MDB_dbi records;
     MDB_dbi local;
     struct txn writer;
+    struct scrub scrub;
     atomic_bool damaged;
 
     pthread_mutex_t mutex; /* Guards what follows; held for a few instructions. */
@@ -94,6 +106,14 @@ int store_save_state(struct store *store, MDB_txn *mdb, const struct state *stat
 /* Read it, in the read transaction @mdb. */
 enum status store_load_state(struct store *store, MDB_txn *mdb, struct state *state,
                              struct error *error);
+
+/* Take a place among LMDB's readers, so that a scrub always has one; and leave it. */
+MUST_USE enum status scrub_open(struct store *store, struct error *error);
+void scrub_close(struct store *store);
+
+/* A flush is about to put @bytes (without data: nothing) under @key, to which it moves @cursor.
+ * Gives LMDB's result; MDB_CORRUPTED after damage was told. */
+int scrub_replaced(struct store *store, MDB_cursor *cursor, struct slice key, struct slice bytes);
 
 static inline MDB_val val_of(struct slice bytes)
 {

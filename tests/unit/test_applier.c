@@ -1,4 +1,5 @@
 /* The apply thread: order, visibility, durability, failure and the end. */
+#include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -93,9 +95,10 @@ static void on_impatient(uv_timer_t *timer)
     fail_msg("nothing was delivered");
 }
 
-static void open_applier(struct fixture *f)
+static void open_applier(struct fixture *f, uint64_t scrub_interval_s)
 {
     struct applier_options options = {.store = f->state->store,
+                                      .scrub_interval_s = scrub_interval_s,
                                       .data = f,
                                       .on_result = on_result,
                                       .on_done = on_done,
@@ -117,7 +120,7 @@ static int setup(void **state)
     assert_int_equal(uv_timer_init(&f->loop, &f->patience), 0);
     uv_unref((uv_handle_t *)&f->patience);
     assert_int_equal(uv_timer_start(&f->patience, on_impatient, PATIENCE_SECONDS * 1000, 0), 0);
-    open_applier(f);
+    open_applier(f, 0);
     *state = f;
     return 0;
 }
@@ -321,7 +324,7 @@ static void a_new_applier_starts_where_the_last_one_ended(void **state)
 
     push_put(f, "a");
     applier_close(f->applier);
-    open_applier(f);
+    open_applier(f, 0);
 
     applier_visible(f->applier, &visible);
     assert_int_equal(visible.index, 1);
@@ -352,6 +355,87 @@ static void its_numbers_say_what_it_did(void **state)
     assert_int_equal(statistics.executed_index, 2);
 }
 
+/* Until so many scrubs were completed. */
+static struct applier_statistics wait_scrubbed(struct fixture *f, uint64_t n)
+{
+    const struct timespec rest = {.tv_nsec = 5000000};
+    struct applier_statistics statistics;
+
+    for (unsigned i = 0; i < PATIENCE_SECONDS * 200; i++) {
+        applier_statistics(f->applier, &statistics);
+        if (statistics.scrubs >= n) {
+            return statistics;
+        }
+        assert_int_equal(nanosleep(&rest, NULL), 0);
+    }
+    fail_msg("no scrub was completed");
+    return statistics;
+}
+
+static void the_state_is_scrubbed_while_entries_are_executed(void **state)
+{
+    struct fixture *f = *state;
+    struct applier_statistics statistics;
+    char key[16];
+
+    applier_close(f->applier);
+    open_applier(f, 1);
+    for (unsigned i = 0; i < 40; i++) {
+        (void)snprintf(key, sizeof key, "k%u", i);
+        push_put(f, key);
+    }
+    push(f, APPLIED_DURABLE, 1);
+    wait_done(f, 41);
+    statistics = wait_scrubbed(f, 2);
+
+    assert_true(statistics.scrub_records > 40);
+    assert_true(statistics.scrub_nanoseconds > 0);
+    assert_true(statistics.scrub_age_nanoseconds < PATIENCE_SECONDS * 1000000000ull);
+    assert_int_equal(f->n_failures, 0);
+}
+
+/* One bit of each copy of @text in the state's file. */
+static void flip(struct fixture *f, const char *text)
+{
+    static char bytes[1 << 20];
+    char path[128];
+    unsigned n = 0;
+    ssize_t size;
+    char *at;
+    int fd;
+
+    (void)snprintf(path, sizeof path, "%s/data.mdb", f->state->directory);
+    fd = open(path, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    size = pread(fd, bytes, sizeof bytes, 0);
+    for (at = bytes; (at = memmem(at, (size_t)(bytes + size - at), text, strlen(text))) != NULL;
+         at++) {
+        char byte = (char)(*at ^ 1);
+
+        assert_int_equal(pwrite(fd, &byte, 1, at - bytes), 1);
+        n++;
+    }
+    assert_true(n > 0);
+    assert_int_equal(close(fd), 0);
+}
+
+static void damage_that_a_scrub_finds_is_a_failure(void **state)
+{
+    struct fixture *f = *state;
+
+    push_put(f, "nobody-reads-this");
+    push(f, APPLIED_DURABLE, 1);
+    wait_done(f, 2);
+    flip(f, "nobody-reads-this");
+    applier_close(f->applier);
+    open_applier(f, 1);
+    wait_done(f, 3);
+
+    assert_int_equal(f->n_failures, 1);
+    assert_int_equal(f->failure, STATUS_CORRUPT);
+    assert_int_equal(f->state->damages, 1);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -364,6 +448,8 @@ int main(void)
         TEST(closing_finishes_and_commits_what_is_queued),
         TEST(a_new_applier_starts_where_the_last_one_ended),
         TEST(its_numbers_say_what_it_did),
+        TEST(the_state_is_scrubbed_while_entries_are_executed),
+        TEST(damage_that_a_scrub_finds_is_a_failure),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

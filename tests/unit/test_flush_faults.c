@@ -14,6 +14,7 @@
 #include <cmocka.h>
 #include <lmdb.h>
 
+#include "storage/scrub.h"
 #include "storage/store.h"
 
 static unsigned countdown; /* 0: nothing is armed, or it struck. */
@@ -326,6 +327,39 @@ static void a_write_that_cannot_look_is_told_and_can_be_taken_back(void **state)
     assert_holds(f, "old", 1);
 }
 
+static enum status scrub(struct fixture *f)
+{
+    struct scrub_progress progress = {.records = 0};
+    enum status status = STATUS_OK;
+
+    while (status == STATUS_OK && !progress.is_complete) {
+        status = scrub_step(f->store, &progress, &f->error);
+    }
+    return status;
+}
+
+static void a_failed_scrub_is_told_and_begins_anew(void **state)
+{
+    struct fixture *f = *state;
+    unsigned nth = 0;
+    enum status status;
+
+    open_store(f);
+    commit(f, "old", 1);
+    assert_int_equal(store_flush(f->store, &f->error), STATUS_OK);
+    do {
+        arm(++nth);
+        status = scrub(f);
+        if (disarm()) {
+            assert_int_equal(status, STATUS_IO);
+            assert_int_equal(scrub(f), STATUS_OK);
+        }
+    } while (has_struck);
+
+    assert_int_equal(status, STATUS_OK);
+    assert_true(nth > 7);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -334,6 +368,7 @@ int main(void)
         TEST(a_failed_flush_changes_nothing),
         TEST(a_failed_read_is_told_and_may_be_tried_again),
         TEST(a_write_that_cannot_look_is_told_and_can_be_taken_back),
+        TEST(a_failed_scrub_is_told_and_begins_anew),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -85,6 +85,7 @@ static void defaults_suffice_beside_a_name(void **state)
     assert_string_equal(f->options.peer_address, "127.0.0.1:7081");
     assert_int_equal(f->options.heartbeat_ms, 30);
     assert_int_equal(f->options.free_disk_floor_bytes, 256 << 20);
+    assert_int_equal(f->options.scrub_interval_s, 3600);
     assert_null(f->options.initial_cluster);
 }
 

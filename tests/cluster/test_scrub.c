@@ -1,0 +1,201 @@
+/* What is wrong on one node's disk and nobody asks for is found, and stops that node alone. */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "tests/lib/cluster.h"
+#include "tests/lib/deadline.h"
+#include "tests/lib/expect.h"
+
+#define TEST_LIMIT_S   120
+#define NOTICE_MS      20000
+#define TERM_MS        20000
+#define INTERVAL_S     "1"
+#define STATUS_DAMAGED 3
+#define ITEMS          "/v1/namespaces/default/items/"
+#define COLD           "\"nobody ever reads this value\""
+#define MAX_PATH       400
+
+struct fixture {
+    struct cluster cluster;
+    struct http_client clients[CLUSTER_NODES];
+    struct answer answer;
+    unsigned leader;
+    unsigned victim; /* A follower. */
+    bool passed;
+};
+
+static int setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    unsigned i;
+
+    assert_non_null(f);
+    *state = f;
+    assert_int_equal(setenv("HOLDFAST_SCRUB_INTERVAL", INTERVAL_S, 1), 0);
+    assert_true(cluster_open(&f->cluster));
+    assert_true(cluster_start(&f->cluster));
+    for (i = 0; i < CLUSTER_NODES; i++) {
+        f->clients[i] = cluster_client(&f->cluster.nodes[i]);
+    }
+    f->leader = cluster_find_leader(&f->cluster, CLUSTER_NOBODY, CLUSTER_READY_MS);
+    assert_int_not_equal(f->leader, CLUSTER_NOBODY);
+    f->victim = (f->leader + 1) % CLUSTER_NODES;
+    expect(&f->answer, &f->clients[f->leader], 201, "PUT", ITEMS "cold", NULL, COLD);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    unsigned i;
+
+    for (i = 0; i < CLUSTER_NODES; i++) {
+        http_client_close(&f->clients[i]);
+    }
+    answer_close(&f->answer);
+    cluster_close(&f->cluster, f->passed);
+    free(f);
+    return 0;
+}
+
+/* At its end a node flushes what it has executed. */
+static void stop_victim(struct fixture *f)
+{
+    struct process *process = &f->cluster.nodes[f->victim].process;
+
+    expect(&f->answer, &f->clients[f->victim], 200, "GET", ITEMS "cold", NULL, NULL);
+    http_client_close(&f->clients[f->victim]);
+    assert_true(process_signal(process, SIGTERM));
+    assert_true(process_wait(process, TERM_MS));
+    assert_true(process_exited_with(process, 0));
+}
+
+/* One bit of each copy of @text in the file of the victim's state. Gives how many there are. */
+static unsigned flip(const struct fixture *f, const char *text)
+{
+    char path[MAX_PATH];
+    struct stat status;
+    unsigned n = 0;
+    char *bytes;
+    char *at;
+    int fd;
+
+    (void)snprintf(path, sizeof path, "%s/state/data.mdb",
+                   f->cluster.nodes[f->victim].data_directory);
+    fd = open(path, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(fstat(fd, &status), 0);
+    bytes = malloc((size_t)status.st_size + 1);
+    assert_non_null(bytes);
+    assert_int_equal(pread(fd, bytes, (size_t)status.st_size, 0), status.st_size);
+    at = bytes;
+    while ((at = memmem(at, (size_t)(bytes + status.st_size - at), text, strlen(text))) != NULL) {
+        char byte = (char)(*at ^ 1);
+
+        assert_int_equal(pwrite(fd, &byte, 1, at - bytes), 1);
+        at++;
+        n++;
+    }
+    free(bytes);
+    assert_int_equal(close(fd), 0);
+    return n;
+}
+
+static void assert_victim_ends_damaged(struct fixture *f, const char *why)
+{
+    const struct cluster_node *node = &f->cluster.nodes[f->victim];
+
+    assert_true(process_wait(&f->cluster.nodes[f->victim].process, NOTICE_MS));
+    assert_true(process_exited_with(&node->process, STATUS_DAMAGED));
+    assert_true(cluster_log_has(node, why));
+    assert_true(cluster_log_has(node, "remove the directory"));
+}
+
+struct figure {
+    struct http_client *client;
+    const char *name;
+    unsigned long least;
+};
+
+static bool is_at_least(void *data)
+{
+    const struct figure *figure = data;
+    struct http_response response = {0};
+    const char *found = NULL;
+    bool reached = false;
+
+    if (http_call(figure->client, &response, "GET", "/metrics", NULL, NULL) == HTTP_ANSWERED) {
+        found = strstr((const char *)response.body.data, figure->name);
+    }
+    if (found != NULL) {
+        reached = strtoul(found + strlen(figure->name), NULL, 10) >= figure->least;
+    }
+    http_response_close(&response);
+    return reached;
+}
+
+static void assert_others_go_on(struct fixture *f)
+{
+    unsigned i;
+
+    for (i = 0; i < CLUSTER_NODES; i++) {
+        struct figure scrubs = {
+            .client = &f->clients[i], .name = "\nholdfast_scrubs_total ", .least = 2};
+
+        if (i == f->victim) {
+            continue;
+        }
+        expect(&f->answer, &f->clients[i], 204, "DELETE", ITEMS "cold", NULL, NULL);
+        expect(&f->answer, &f->clients[i], 201, "PUT", ITEMS "cold", NULL, COLD);
+        expect(&f->answer, &f->clients[i], 200, "GET", ITEMS "cold", NULL, NULL);
+        assert_string_equal((const char *)f->answer.response.body.data, COLD);
+        assert_true(wait_until(is_at_least, &scrubs, NOTICE_MS));
+    }
+}
+
+static void a_flipped_bit_where_nobody_reads_stops_its_node(void **state)
+{
+    struct fixture *f = *state;
+
+    stop_victim(f);
+    assert_true(flip(f, COLD) > 0);
+    /* Nothing but a scrub looks at it. */
+    assert_int_equal(setenv("HOLDFAST_SCRUB_INTERVAL", "0", 1), 0);
+    assert_true(cluster_start_node(&f->cluster, f->victim));
+    assert_true(cluster_wait_node_ready(&f->cluster, f->victim, CLUSTER_READY_MS));
+    assert_true(process_signal(&f->cluster.nodes[f->victim].process, SIGTERM));
+    assert_true(process_wait(&f->cluster.nodes[f->victim].process, TERM_MS));
+    assert_true(process_exited_with(&f->cluster.nodes[f->victim].process, 0));
+
+    assert_int_equal(setenv("HOLDFAST_SCRUB_INTERVAL", INTERVAL_S, 1), 0);
+    assert_true(cluster_start_node(&f->cluster, f->victim));
+
+    assert_victim_ends_damaged(f, "has a wrong checksum");
+    assert_others_go_on(f);
+    assert_true(cluster_start_node(&f->cluster, f->victim));
+    assert_victim_ends_damaged(f, "was found damaged earlier");
+    f->passed = true;
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_flipped_bit_where_nobody_reads_stops_its_node),
+    };
+
+    process_limit_test(TEST_LIMIT_S);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
