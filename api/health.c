@@ -43,6 +43,34 @@ static unsigned causes_of(uint32_t bits, const char **causes)
     return count;
 }
 
+static unsigned warnings_of(uint32_t bits, const char **warnings)
+{
+    unsigned count = 0;
+
+    if (bits & NODE_WARNING_STATE_DIFFERS) {
+        warnings[count++] = "state-differs";
+    }
+    if (bits & NODE_WARNING_STATES_SPLIT) {
+        warnings[count++] = "states-split";
+    }
+    return count;
+}
+
+static void answer_ready(struct request *request, const struct node_status *status)
+{
+    struct response response = {.status = 200};
+    const char *warnings[4];
+    unsigned n_warnings = warnings_of(status->warnings, warnings);
+
+    buffer_append_string(&response.body, "{\"ready\":true");
+    for (unsigned i = 0; i < n_warnings; i++) {
+        buffer_append_format(&response.body, "%s\"%s\"%s", i == 0 ? ",\"warnings\":[" : ",",
+                             warnings[i], i + 1 == n_warnings ? "]" : "");
+    }
+    buffer_append_string(&response.body, "}");
+    request_respond(request, &response);
+}
+
 void readyz_get(struct request *request)
 {
     struct response response = {0};
@@ -55,7 +83,7 @@ void readyz_get(struct request *request)
     }
     node_status(request->thread->node, &status);
     if (status.causes == 0) {
-        answer_text(request, NULL, "{\"ready\":true}");
+        answer_ready(request, &status);
         return;
     }
     n_causes = causes_of(status.causes, causes);

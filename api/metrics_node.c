@@ -58,6 +58,12 @@ static void write_raft(const struct node_status *status, struct buffer *text)
                   status->applied_index);
     metric_number(text, "holdfast_raft_apply_lag", "gauge", "Entries committed and not executed.",
                   difference(status->commit_index, status->applied_index));
+    metric_number(text, "holdfast_state_compared_index", "gauge",
+                  "The newest index at which a majority is known to have this node's state.",
+                  status->compared_index);
+    metric_number(text, "holdfast_states_split", "gauge",
+                  "1 if no majority of the voters has the same state.",
+                  (status->warnings & NODE_WARNING_STATES_SPLIT) != 0);
     metric_number(text, "holdfast_raft_snapshots_total", "counter",
                   "Snapshots, which are pointers into the state.", status->snapshots);
     metric_number(text, "holdfast_state_received_bytes", "gauge",
@@ -99,6 +105,12 @@ static void write_queues(const struct node_status *status, struct buffer *text)
 /* Names hold letters, digits, dots and dashes only, so no label needs escapes. */
 static void write_members(const struct node_status *status, struct buffer *text)
 {
+    metric_begin(text, "holdfast_member_state_differs", "gauge",
+                 "1 if the member has another state than this node at the same index.");
+    for (unsigned i = 0; i < status->n_members; i++) {
+        buffer_append_format(text, "holdfast_member_state_differs{member=\"%s\"} %u\n",
+                             status->members[i].name, status->members[i].state_differs ? 1u : 0u);
+    }
     metric_begin(text, "holdfast_member_healthy", "gauge",
                  "1 if the member was heard within a second and has free disk space.");
     for (unsigned i = 0; i < status->n_members; i++) {

@@ -122,6 +122,9 @@ void agreement_executed(struct agreement *agreement, struct applied *work, uint6
     } else if (work->index > agreement->executed_index) {
         agreement->executed_index = work->index;
     }
+    if (work->state_index != 0) {
+        comparison_executed(&agreement->comparison, work->state_index, work->state_hash);
+    }
     for (uint32_t i = 0; bundles != NULL && i < bundles->n_bundles; i++) {
         struct pending_bundle *own = bundles->own[i];
 
@@ -505,6 +508,9 @@ void agreement_frame(struct agreement *agreement, uint64_t peer_id, const struct
     case FRAME_STATUS:
         agreement_on_status(agreement, peer, &frame->status);
         return;
+    case FRAME_STATE:
+        agreement_on_state(agreement, peer_id, &frame->state);
+        return;
     default:
         return; /* Not for us: the connection's own. */
     }
@@ -522,6 +528,7 @@ void agreement_peer_up(struct agreement *agreement, uint64_t peer_id, uint64_t n
     }
     peer->is_up = true;
     peer->connection++;
+    comparison_forget(&agreement->comparison, peer_id);
 }
 
 void agreement_peer_down(struct agreement *agreement, uint64_t peer_id, uint64_t now_ms)
@@ -641,6 +648,11 @@ enum status agreement_open(const struct agreement_options *options, struct seam 
     reads.data = agreement;
     agreement->proposer.max_bytes = agreement->options.pending_bytes;
     read_index_init(&agreement->reads, &reads);
+    comparison_init(&agreement->comparison, options->self);
+    if (options->state_hash != NULL) {
+        comparison_executed(&agreement->comparison, options->state_applied_index,
+                            options->state_hash);
+    }
     cluster_time_init(&agreement->time, options->state_time_ms, now_ms);
     listen_to_seam(agreement);
     *result = agreement;

@@ -64,6 +64,7 @@ struct agreement_options {
     uint64_t unexecuted_bytes;    /* 0: LIMIT_UNEXECUTED_BYTES. */
     uint64_t state_applied_index; /* What the state holds at start (storage/machine.h) ... */
     uint64_t state_time_ms;       /* ... and its time: the cluster's time never goes back. */
+    const uint64_t *state_hash;   /* Its hash, two words, copied; NULL: not known. */
     void *data;
     /* Queue @frame towards @peer on its control connection; copied. False if there is none: the
      * frame is lost. */

@@ -7,6 +7,7 @@
 #include "raft/agreement.h"
 #include "raft/batch.h"
 #include "raft/cluster_time.h"
+#include "raft/comparison.h"
 #include "raft/proposer.h"
 #include "raft/read_index.h"
 #include "raft/seam.h"
@@ -22,6 +23,7 @@ struct agreement_peer {
     struct frame_status status;
     struct clock_low clock;
     uint64_t needed_state_ms; /* When it last said that it needs state; 0: never. */
+    bool state_differs; /* The log says so. */
 
     /* Of the leader of match_term: where its log is known to agree, and since when. */
     uint64_t match_term;
@@ -77,6 +79,12 @@ struct agreement {
     bool is_told_of_clocks; /* The log says that this leader lacks the clocks of a majority. */
     bool is_short_of_disk;
     bool storage_full;
+
+    /* Comparing states. */
+    struct comparison comparison;
+    uint64_t told_ms; /* When the others were last told. */
+    bool states_are_split;
+
     struct log_limit refused_log;
 };
 
@@ -97,6 +105,11 @@ void agreement_hand_over(struct agreement *agreement);
 
 /* The process must end; said once. */
 void agreement_exit(struct agreement *agreement, enum node_exit why, const struct error *error);
+
+/* Compare states, and tell the others, now and then. */
+void agreement_watch_states(struct agreement *agreement);
+void agreement_on_state(struct agreement *agreement, uint64_t peer,
+                        const struct frame_state *state);
 
 void agreement_on_status(struct agreement *agreement, struct agreement_peer *peer,
                          const struct frame_status *status);

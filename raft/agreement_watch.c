@@ -414,6 +414,7 @@ void agreement_tick(struct agreement *agreement, uint64_t now_ms, uint64_t wall_
     watch_followers(agreement);
     watch_needy(agreement);
     watch_state(agreement);
+    agreement_watch_states(agreement);
     read_index_tick(&agreement->reads, now_ms);
     if (agreement->is_closing) {
         agreement_hand_over(agreement);
@@ -468,6 +469,16 @@ static uint32_t causes_of(const struct agreement *agreement)
     return causes;
 }
 
+static uint32_t warnings_of(const struct agreement *agreement)
+{
+    uint32_t warnings = agreement->states_are_split ? NODE_WARNING_STATES_SPLIT : 0;
+
+    for (unsigned i = 0; i < agreement->n_peers; i++) {
+        warnings |= agreement->peers[i].state_differs ? NODE_WARNING_STATE_DIFFERS : 0;
+    }
+    return warnings;
+}
+
 static enum node_state state_of(const struct agreement *agreement)
 {
     if (agreement->is_closing) {
@@ -506,6 +517,7 @@ static void describe_peer(const struct agreement *agreement, const struct agreem
                               : peer->status.last_index;
     member->applied_index = peer->status.applied_index;
     member->last_contact_ms = peer->was_heard ? agreement->now_ms - peer->heard_ms : UINT64_MAX;
+    member->state_differs = peer->state_differs;
     member->healthy = is_fresh(agreement, peer, FRESH_MS) && !peer->status.short_of_disk;
 }
 
@@ -544,6 +556,8 @@ void agreement_status(struct agreement *agreement, uint64_t now_ms, struct node_
     status->commit_index = view->commit_index;
     status->applied_index = agreement->executed_index;
     status->causes = causes_of(agreement);
+    status->warnings = warnings_of(agreement);
+    status->compared_index = agreement->comparison.agreed_index;
     status->storage_full = agreement->storage_full;
     describe_counts(agreement, status);
     status->n_members = 0;

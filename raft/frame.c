@@ -224,6 +224,26 @@ static void get_state_piece(struct wire_reader *reader, struct frame_state_piece
     }
 }
 
+static void put_state(struct buffer *buffer, const struct frame_state *state)
+{
+    wire_put_u8(buffer, (uint8_t)state->n_marks);
+    for (unsigned i = 0; i < state->n_marks; i++) {
+        wire_put_u64(buffer, state->marks[i].index);
+        wire_put_u64(buffer, state->marks[i].hash[0]);
+        wire_put_u64(buffer, state->marks[i].hash[1]);
+    }
+}
+
+static void get_state(struct wire_reader *reader, struct frame_state *state)
+{
+    state->n_marks = get_choice(reader, 0, FRAME_MARKS);
+    for (unsigned i = 0; i < state->n_marks; i++) {
+        state->marks[i].index = wire_get_u64(reader);
+        state->marks[i].hash[0] = wire_get_u64(reader);
+        state->marks[i].hash[1] = wire_get_u64(reader);
+    }
+}
+
 static void put_fields(struct buffer *buffer, const struct frame *frame)
 {
     switch (frame->type) {
@@ -267,6 +287,9 @@ static void put_fields(struct buffer *buffer, const struct frame *frame)
         return;
     case FRAME_STATE_PIECE:
         put_state_piece(buffer, &frame->state_piece);
+        return;
+    case FRAME_STATE:
+        put_state(buffer, &frame->state);
         return;
     case FRAME_NONE:
     case FRAME_TYPES:
@@ -318,6 +341,9 @@ static void get_fields(struct wire_reader *reader, struct frame *frame)
         return;
     case FRAME_STATE_PIECE:
         get_state_piece(reader, &frame->state_piece);
+        return;
+    case FRAME_STATE:
+        get_state(reader, &frame->state);
         return;
     case FRAME_NONE:
     case FRAME_TYPES:

@@ -108,6 +108,7 @@ struct node_member {
     uint64_t match_index;     /* As the leader knows it; elsewhere what the member reported. */
     uint64_t applied_index;   /* As the member reported it. */
     uint64_t last_contact_ms; /* Milliseconds since it was heard; UINT64_MAX: never. 0 for self. */
+    bool state_differs;       /* It has another state at the same index than this node. */
     bool healthy;             /* Heard within a second and not short of disk. */
 };
 
@@ -119,6 +120,10 @@ struct node_member {
 #define NODE_CAUSE_SLOW_DISK   16u /* A log write is pending for over a second. */
 #define NODE_CAUSE_CLOSING     32u
 
+/* What is wrong though it may serve; bits. */
+#define NODE_WARNING_STATE_DIFFERS 1u /* A member has another state than this node. */
+#define NODE_WARNING_STATES_SPLIT  2u /* No majority of the voters has the same state. */
+
 /* A copy of what the consensus thread knew at its last turn (100 ms old at most). */
 struct node_status {
     char cluster_id[37]; /* UUID, or "" while forming. */
@@ -129,9 +134,11 @@ struct node_status {
     uint64_t last_index; /* Of this node's log. */
     uint64_t commit_index;
     uint64_t applied_index;
-    uint32_t causes;    /* NODE_CAUSE_*: 0 is ready. */
-    bool storage_full;  /* A voter is short of disk: what adds is refused. */
-    uint64_t elections; /* Leader changes seen since start. */
+    uint32_t causes;         /* NODE_CAUSE_*: 0 is ready. */
+    uint32_t warnings;       /* NODE_WARNING_*. */
+    uint64_t compared_index; /* The newest at which a majority has the same state; 0: none. */
+    bool storage_full;       /* A voter is short of disk: what adds is refused. */
+    uint64_t elections;      /* Leader changes seen since start. */
     uint64_t pending_commands;
     uint64_t pending_bytes;
     uint64_t forwarded_bundles;

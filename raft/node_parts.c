@@ -294,6 +294,7 @@ static enum status open_agreement(struct node *node, struct error *error)
         .election_timeout_ms = node->options.election_timeout_ms,
         .state_applied_index = node->position.applied_index,
         .state_time_ms = node->position.time_ms,
+        .state_hash = node->position.hash,
         .data = node,
         .send = on_send,
         .execute = on_execute,

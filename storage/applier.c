@@ -388,6 +388,8 @@ static void run_one(struct applier *applier, struct applied *work)
         if (applier->flush_due_ns == UINT64_MAX) {
             applier->flush_due_ns = draw_flush_due_ns(applier);
         }
+        work->state_index = machine_applied_index(applier->machine);
+        machine_state_hash(applier->machine, work->state_hash);
         publish(applier);
     }
     atomic_fetch_sub(&applier->queued_bytes, bytes);

@@ -33,7 +33,11 @@ struct applied {
     uint64_t term;
     uint64_t stored;     /* The highest index in this node's own log on disk. */
     struct buffer entry; /* Owned; APPLIED_ENTRY only. */
-    void *data;          /* The consensus thread's. */
+    /* Filled in: what is executed now, which is more if this was executed before, and the hash of
+     * the state (txn_state_hash()). 0: not known. */
+    uint64_t state_index;
+    uint64_t state_hash[2];
+    void *data; /* The consensus thread's. */
 };
 
 struct applier_options {

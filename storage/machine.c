@@ -587,6 +587,12 @@ uint64_t machine_time_ms(const struct machine *machine)
     return machine->state.time_ms;
 }
 
+void machine_state_hash(const struct machine *machine, uint64_t hash[2])
+{
+    CHECK(machine->txn == NULL);
+    store_state_hash(&machine->state, hash);
+}
+
 enum status machine_commit(struct machine *machine, struct error *error)
 {
     enum status status;
@@ -652,6 +658,7 @@ enum status machine_position(struct store *store, struct machine_position *posit
     position->stored = machine.stored;
     position->revision = machine.state.revision;
     position->time_ms = machine.state.time_ms;
+    store_state_hash(&machine.state, position->hash);
     return STATUS_OK;
 }
 

@@ -49,6 +49,10 @@ uint64_t machine_applied_index(const struct machine *machine);
 uint64_t machine_revision(const struct machine *machine);
 uint64_t machine_time_ms(const struct machine *machine);
 
+/* What two replicas compare at the same applied index. As of the last machine_commit(): nothing was
+ * executed since. */
+void machine_state_hash(const struct machine *machine, uint64_t hash[2]);
+
 /* Make visible what was executed; cheap if nothing was. No I/O. */
 MUST_USE enum status machine_commit(struct machine *machine, struct error *error);
 
@@ -64,6 +68,7 @@ struct machine_position {
     uint64_t stored;
     uint64_t revision;
     uint64_t time_ms;
+    uint64_t hash[2]; /* machine_state_hash() */
 };
 
 MUST_USE enum status machine_position(struct store *store, struct machine_position *position,

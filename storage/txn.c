@@ -12,6 +12,7 @@
  * The writer's versions carry the next sequence number and are seen by itself only, until
  * txn_commit() publishes it. What it wrote is remembered step by step, and taken back backwards by
  * txn_undo() and txn_abort(). Every record passes through record.h on its way in and out. */
+#include <endian.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -204,18 +205,20 @@ struct state *txn_state(struct txn *txn)
     return &txn->layers.state;
 }
 
-void txn_state_hash(struct txn *txn, uint64_t hash[2])
+void store_state_hash(const struct state *state, uint64_t hash[2])
 {
-    const struct state *state = &txn->layers.state;
-    struct buffer facts = BUFFER_EMPTY;
+    const uint64_t facts[] = {htole64(state->revision), htole64(state->next_object_id),
+                              htole64(state->time_ms)};
 
-    wire_put_u64(&facts, state->revision);
-    wire_put_u64(&facts, state->next_object_id);
-    wire_put_u64(&facts, state->time_ms);
     hash[0] = state->hash[0];
     hash[1] = state->hash[1];
-    record_hash_add(hash, slice_of(NULL, 0), buffer_slice(&facts)); /* No record has this key. */
-    buffer_close(&facts);
+    /* No record has an empty key. */
+    record_hash_add(hash, slice_of(NULL, 0), slice_of((const uint8_t *)facts, sizeof facts));
+}
+
+void txn_state_hash(struct txn *txn, uint64_t hash[2])
+{
+    store_state_hash(&txn->layers.state, hash);
 }
 
 /* --- Records --- */

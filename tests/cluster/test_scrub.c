@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "storage/store.h"
 #include "tests/lib/cluster.h"
 #include "tests/lib/deadline.h"
 #include "tests/lib/expect.h"
@@ -70,15 +71,20 @@ static int teardown(void **state)
 }
 
 /* At its end a node flushes what it has executed. */
-static void stop_victim(struct fixture *f)
+static void stop(struct fixture *f, unsigned node)
 {
-    struct process *process = &f->cluster.nodes[f->victim].process;
+    struct process *process = &f->cluster.nodes[node].process;
 
-    expect(&f->answer, &f->clients[f->victim], 200, "GET", ITEMS "cold", NULL, NULL);
-    http_client_close(&f->clients[f->victim]);
+    http_client_close(&f->clients[node]);
     assert_true(process_signal(process, SIGTERM));
     assert_true(process_wait(process, TERM_MS));
     assert_true(process_exited_with(process, 0));
+}
+
+static void stop_victim(struct fixture *f)
+{
+    expect(&f->answer, &f->clients[f->victim], 200, "GET", ITEMS "cold", NULL, NULL);
+    stop(f, f->victim);
 }
 
 /* One bit of each copy of @text in the file of the victim's state. Gives how many there are. */
@@ -174,9 +180,7 @@ static void a_flipped_bit_where_nobody_reads_stops_its_node(void **state)
     assert_int_equal(setenv("HOLDFAST_SCRUB_INTERVAL", "0", 1), 0);
     assert_true(cluster_start_node(&f->cluster, f->victim));
     assert_true(cluster_wait_node_ready(&f->cluster, f->victim, CLUSTER_READY_MS));
-    assert_true(process_signal(&f->cluster.nodes[f->victim].process, SIGTERM));
-    assert_true(process_wait(&f->cluster.nodes[f->victim].process, TERM_MS));
-    assert_true(process_exited_with(&f->cluster.nodes[f->victim].process, 0));
+    stop(f, f->victim);
 
     assert_int_equal(setenv("HOLDFAST_SCRUB_INTERVAL", INTERVAL_S, 1), 0);
     assert_true(cluster_start_node(&f->cluster, f->victim));
@@ -188,12 +192,99 @@ static void a_flipped_bit_where_nobody_reads_stops_its_node(void **state)
     f->passed = true;
 }
 
+/* --- States that differ --- */
+
+/* Change one item of a node that is down, as if it had been executed so: the record is whole, and
+ * the state hash is that of the records. */
+static void change_state(struct fixture *f, unsigned node, const char *value)
+{
+    struct store_options options = {.map_size_bytes = 1u << 30};
+    struct slice payload;
+    struct slice key;
+    struct store *store;
+    struct cursor *cursor;
+    struct txn *txn;
+    struct error error;
+    char path[MAX_PATH];
+    uint8_t changed[512];
+    uint8_t *at;
+
+    (void)snprintf(path, sizeof path, "%s/state", f->cluster.nodes[node].data_directory);
+    options.directory = path;
+    assert_int_equal(store_open(&options, &store, &error), STATUS_OK);
+    assert_int_equal(txn_begin_write(store, &txn, &error), STATUS_OK);
+    assert_int_equal(cursor_open(txn, &cursor), STATUS_OK);
+    assert_int_equal(cursor_seek(cursor, slice_of_string("\x01"), &key, &payload), STATUS_OK);
+    while (memmem(payload.data, payload.size, COLD, strlen(COLD)) == NULL) {
+        assert_int_equal(cursor_next(cursor, &key, &payload), STATUS_OK);
+    }
+    assert_true(payload.size <= sizeof changed);
+    memcpy(changed, payload.data, payload.size);
+    at = memmem(changed, payload.size, COLD, strlen(COLD));
+    memcpy(at, value, strlen(value));
+    assert_int_equal(txn_put(txn, key, slice_of(changed, payload.size)), STATUS_OK);
+    cursor_close(cursor);
+    txn_commit(txn);
+    store_freeze(store);
+    assert_int_equal(store_flush(store, &error), STATUS_OK);
+    store_close(store);
+}
+
+static void a_state_that_is_whole_and_wrong_stops_its_node(void **state)
+{
+    struct fixture *f = *state;
+
+    stop_victim(f);
+    change_state(f, f->victim, "\"somebody");
+
+    assert_true(cluster_start_node(&f->cluster, f->victim));
+
+    assert_victim_ends_damaged(f, "is not that of the cluster");
+    assert_others_go_on(f);
+    f->passed = true;
+}
+
+/* Each has another state: none can know better, and all say so. */
+static void three_states_stop_nobody_and_are_told_by_all(void **state)
+{
+    static const char *const values[] = {"\"nobody", "\"somebod", "\"anybody"};
+    struct fixture *f = *state;
+    unsigned i;
+
+    for (i = 0; i < CLUSTER_NODES; i++) {
+        expect(&f->answer, &f->clients[i], 200, "GET", ITEMS "cold", NULL, NULL);
+    }
+    for (i = 0; i < CLUSTER_NODES; i++) {
+        stop(f, i);
+        change_state(f, i, values[i]);
+    }
+
+    assert_true(cluster_start(&f->cluster));
+
+    for (i = 0; i < CLUSTER_NODES; i++) {
+        struct figure split = {
+            .client = &f->clients[i], .name = "\nholdfast_states_split ", .least = 1};
+
+        assert_true(wait_until(is_at_least, &split, NOTICE_MS));
+        expect(&f->answer, &f->clients[i], 200, "GET", "/readyz", NULL, NULL);
+        assert_string_equal(answer_string(&f->answer, "warnings[0]"), "state-differs");
+        assert_string_equal(answer_string(&f->answer, "warnings[1]"), "states-split");
+        assert_true(
+            cluster_log_has(&f->cluster.nodes[i], "no majority of the voters has the same"));
+    }
+    f->victim = CLUSTER_NOBODY;
+    assert_others_go_on(f);
+    f->passed = true;
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_flipped_bit_where_nobody_reads_stops_its_node),
+        TEST(a_state_that_is_whole_and_wrong_stops_its_node),
+        TEST(three_states_stop_nobody_and_are_told_by_all),
     };
 
     process_limit_test(TEST_LIMIT_S);

@@ -87,8 +87,10 @@ static void open_state(struct node *node)
     CHECK(store_open(&options, &executor->store, NULL) == STATUS_OK);
     CHECK(machine_position(executor->store, &position, NULL) == STATUS_OK);
     CHECK(machine_open(executor->store, &executor->machine, NULL) == STATUS_OK);
-    executor->durable = (struct executor_state){
-        .applied = position.applied_index, .stored = position.stored, .time_ms = position.time_ms};
+    executor->durable = (struct executor_state){.applied = position.applied_index,
+                                                .stored = position.stored,
+                                                .time_ms = position.time_ms,
+                                                .hash = {position.hash[0], position.hash[1]}};
     if (position.applied_index > 0) {
         look_at_state(node);
     }
@@ -401,6 +403,10 @@ static void execute(struct node *node, struct applied *work)
      * be compared. */
     if (sim_once_in(cluster->sim, 4) || work->index % 8 == 0 || is_full) {
         flush(node);
+    }
+    if (executor->machine != NULL && executor->durable.applied == work->index) {
+        work->state_index = work->index;
+        machine_state_hash(executor->machine, work->state_hash);
     }
 }
 

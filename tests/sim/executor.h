@@ -23,6 +23,7 @@ struct executor_state {
     uint64_t applied;
     uint64_t stored;
     uint64_t time_ms;
+    uint64_t hash[2];
 };
 
 struct executor {

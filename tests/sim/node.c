@@ -143,6 +143,7 @@ static void open_agreement(struct node *node)
         .unexecuted_bytes = SIM_APPLY_BYTES,
         .state_applied_index = node->executor.now.applied,
         .state_time_ms = node->executor.now.time_ms,
+        .state_hash = node->executor.machine == NULL ? NULL : node->executor.now.hash,
         .data = node,
         .send = network_frame_send,
         .execute = executor_push,

@@ -66,6 +66,28 @@ static void large_frames_arrive_whole(void **state)
     free(bytes);
 }
 
+static bool all_types_came(struct peer_fixture *f)
+{
+    return f->nodes[1].frames == FRAME_TYPES - FRAME_FORWARD;
+}
+
+/* None is taken for one that ends the connection. */
+static void a_control_connection_takes_frames_of_each_control_type(void **state)
+{
+    struct peer_fixture *f = *state;
+
+    peer_meet(f);
+    peer_run_until(f, peer_both_up);
+    for (unsigned type = FRAME_FORWARD; type < FRAME_TYPES; type++) {
+        struct frame frame = {.type = type};
+
+        assert_true(peers_send(f->nodes[0].peers, 2, &frame));
+    }
+    peer_run_until(f, all_types_came);
+
+    assert_int_equal(f->nodes[0].downs, 0);
+}
+
 static void without_a_connection_a_frame_is_lost(void **state)
 {
     struct peer_fixture *f = *state;
@@ -328,6 +350,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(frames_arrive_in_order_both_ways),
         TEST(large_frames_arrive_whole),
+        TEST(a_control_connection_takes_frames_of_each_control_type),
         TEST(without_a_connection_a_frame_is_lost),
         TEST(a_lost_connection_is_made_again),
         TEST(a_peer_that_does_not_read_is_reset),

@@ -30,11 +30,13 @@
  * -------------------------------------------------------------------*/
 
 static atomic_uint fake_causes;
+static atomic_uint fake_warnings;
 
 void node_status(struct node *node, struct node_status *status)
 {
     (void)node;
     *status = (struct node_status){.causes = atomic_load(&fake_causes),
+                                   .warnings = atomic_load(&fake_warnings),
                                    .term = 7,
                                    .commit_index = 12,
                                    .applied_index = 9,
@@ -283,6 +285,7 @@ static int reset(void **state)
     atomic_store(&stream_read_bytes, 0);
     atomic_store(&stream_fails_at, 0);
     assert_int_equal(atomic_load(&n_sources), 0);
+    atomic_store(&fake_warnings, 0);
     return 0;
 }
 
@@ -740,6 +743,15 @@ static void readiness_names_its_causes(void **state)
     client_send(fd, "GET /readyz HTTP/1.1\r\n" HOST "\r\n");
     assert_int_equal(client_answer(fd, &answers), 200);
     assert_true(slice_equals_string(answers.body, "{\"ready\":true}"));
+    atomic_store(&fake_warnings, NODE_WARNING_STATES_SPLIT);
+    client_send(fd, "GET /readyz HTTP/1.1\r\n" HOST "\r\n");
+    assert_int_equal(client_answer(fd, &answers), 200);
+    assert_true(
+        slice_equals_string(answers.body, "{\"ready\":true,\"warnings\":[\"states-split\"]}"));
+    atomic_store(&fake_warnings, NODE_WARNING_STATES_SPLIT | NODE_WARNING_STATE_DIFFERS);
+    client_send(fd, "GET /readyz HTTP/1.1\r\n" HOST "\r\n");
+    assert_int_equal(client_answer(fd, &answers), 200);
+    assert_true(answers_body_has(&answers, "\"warnings\":[\"state-differs\",\"states-split\"]}"));
     atomic_store(&fake_causes, NODE_CAUSE_NO_LEADER | NODE_CAUSE_SLOW_DISK);
     client_send(fd, "GET /readyz HTTP/1.1\r\n" HOST "\r\n");
     assert_int_equal(client_answer(fd, &answers), 503);
