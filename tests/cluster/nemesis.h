@@ -6,6 +6,7 @@
 
 #include "tests/lib/cluster.h"
 #include "tests/lib/faulty_disk.h"
+#include "tests/lib/logs.h"
 #include "tests/lib/network.h"
 #include "tests/lib/registers.h"
 #include "tests/lib/writers.h"
@@ -17,6 +18,7 @@ struct chaos {
     struct faulty_disk disks[CLUSTER_NODES];
     struct writers writers;
     struct registers registers;
+    struct logs logs;
     uint64_t random;
     unsigned victim;
     bool is_down[CLUSTER_NODES]; /* Killed by the nemesis: has to be started again. */

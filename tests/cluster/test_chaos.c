@@ -114,6 +114,7 @@ static void start_load(struct chaos *chaos)
     writers_start(&chaos->writers, &chaos->cluster, random_next(&chaos->random));
     atomic_store(&chaos->writers.disks_may_be_full, chaos->nemesis->fills_disks);
     registers_start(&chaos->registers, &chaos->cluster, random_next(&chaos->random));
+    logs_start(&chaos->logs, &chaos->cluster, random_next(&chaos->random));
     chaos->loaded = true;
 }
 
@@ -121,6 +122,7 @@ static void stop_load(struct chaos *chaos)
 {
     if (chaos->loaded) {
         chaos->loaded = false;
+        logs_stop(&chaos->logs);
         registers_stop(&chaos->registers);
         writers_stop(&chaos->writers);
     }
@@ -160,6 +162,7 @@ static int teardown(void **state)
 
     if (missing_for(chaos->nemesis) == NULL) {
         stop_load(chaos);
+        logs_close(&chaos->logs);
         registers_close(&chaos->registers);
         writers_close(&chaos->writers);
         cluster_kill_all(&chaos->cluster);
@@ -248,7 +251,8 @@ static void suffer_once(struct chaos *chaos)
 
 static void assert_history_holds(struct chaos *chaos)
 {
-    struct registers_summary summary;
+    struct registers_summary items;
+    struct logs_summary logs;
     const char *wrong;
     char text[512];
     unsigned node;
@@ -264,14 +268,18 @@ static void assert_history_holds(struct chaos *chaos)
     if (!cluster_states_are_equal(&chaos->cluster, text, sizeof text)) {
         fail_msg("the states differ: %s", text);
     }
-    wrong = registers_check(&chaos->registers, &summary);
+    wrong = registers_check(&chaos->registers, &items);
+    wrong = wrong != NULL ? wrong : logs_check(&chaos->logs, &logs);
     if (wrong != NULL) {
         fail_msg("%s", wrong);
     }
-    print_message("  %llu writes, each there once; %zu operations on items linearizable, %llu of "
-                  "them with unknown outcome; %llu weaker reads\n",
-                  (unsigned long long)atomic_load(&chaos->writers.acknowledged), summary.operations,
-                  (unsigned long long)summary.unknown, (unsigned long long)summary.weak_reads);
+    print_message("  %llu writes, each there once; linearizable: %zu operations on items, %zu "
+                  "appends to %zu logs and %zu reads of them, %llu of them with unknown outcome; "
+                  "%llu weaker reads\n",
+                  (unsigned long long)atomic_load(&chaos->writers.acknowledged), items.operations,
+                  logs.appends, logs.logs, logs.reads,
+                  (unsigned long long)(items.unknown + logs.unknown),
+                  (unsigned long long)items.weak_reads);
 }
 
 static void nothing_is_lost(void **state)
