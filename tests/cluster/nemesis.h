@@ -20,6 +20,7 @@ struct chaos {
     struct registers registers;
     struct logs logs;
     uint64_t random;
+    uint64_t effect; /* What the nemesis did this time, as counted by what did it. */
     unsigned victim;
     bool is_down[CLUSTER_NODES]; /* Killed by the nemesis: has to be started again. */
     bool loaded;
@@ -36,6 +37,7 @@ enum nemesis_needs {
 struct nemesis {
     const char *name;
     const char *does;
+    const char *effect; /* What chaos->effect counts; 0 of it, and the test fails. */
     bool (*begin)(struct chaos *chaos);
     /* Undo it. Nodes that are down are started afterwards. NULL: that is all. */
     bool (*end)(struct chaos *chaos);
@@ -44,6 +46,7 @@ struct nemesis {
     bool keeps_majority; /* Writes have to go on while it lasts. */
     bool may_end_nodes;  /* A node may end with status 1: something outside failed. */
     bool fills_disks;
+    bool scrubs_not; /* What is damaged is to be found by reading. */
 };
 
 /* Each ends with a row without a name. */
@@ -65,5 +68,7 @@ void chaos_kill_all(struct chaos *chaos);
 
 /* The node's wall clock, in seconds from the true one. */
 bool clock_set(const struct cluster_node *node, long long shift_s);
+/* How often the node was told a time that was off. */
+uint64_t clock_seen(const struct cluster_node *node);
 
 #endif

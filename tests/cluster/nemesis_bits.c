@@ -123,6 +123,7 @@ static bool flip_log(struct chaos *chaos)
         !cluster_start_node(&chaos->cluster, chaos->victim)) {
         return false;
     }
+    chaos->effect++;
     process = &chaos->cluster.nodes[chaos->victim].process;
     return process_wait(process, NOTICE_MS) && process_exited_with(process, STATUS_DAMAGED);
 }
@@ -218,6 +219,7 @@ static bool flip_state(struct chaos *chaos)
         return false;
     }
     n = flip_records_of(node);
+    chaos->effect += n;
     (void)printf("  a bit of each of %u records in %s/state\n", n, node->data_directory);
     return n > 0 && cluster_start_node(&chaos->cluster, chaos->victim);
 }
@@ -266,12 +268,15 @@ static bool restore_state(struct chaos *chaos)
 const struct nemesis bit_nemeses[] = {
     {.name = "bit-log",
      .does = "a bit of a follower's log is flipped while it is off",
+     .effect = "bits flipped",
      .begin = flip_log,
      .end = restore_all,
      .hold_ms = 1000,
      .keeps_majority = true},
     {.name = "bit-state",
      .does = "a bit of many records of a follower's state is flipped while it is off",
+     .effect = "bits flipped",
+     .scrubs_not = true,
      .begin = flip_state,
      .end = restore_state,
      .hold_ms = 3000,

@@ -1,4 +1,6 @@
 /* Networks that lose and part. */
+#include <stdio.h>
+
 #include "tests/cluster/nemesis.h"
 
 static bool block_both(struct chaos *chaos, unsigned a, unsigned b)
@@ -65,6 +67,32 @@ static bool make_bridge(struct chaos *chaos)
            block_both(chaos, neighbour(chaos->victim, 1), neighbour(chaos->victim, 2));
 }
 
+/* Each rule has to have dropped something, unless chance decides. */
+static bool heal_as(struct chaos *chaos, bool by_chance)
+{
+    struct network_drops drops;
+
+    if (!network_count_drops(&chaos->network, &drops)) {
+        return false;
+    }
+    chaos->effect += drops.packets;
+    if (drops.idle_rules > 0 && !by_chance) {
+        (void)fprintf(stderr, "%u rules dropped nothing\n", drops.idle_rules);
+        return false;
+    }
+    return network_heal(&chaos->network);
+}
+
+static bool heal(struct chaos *chaos)
+{
+    return heal_as(chaos, false);
+}
+
+static bool lose_no_more(struct chaos *chaos)
+{
+    return heal_as(chaos, true);
+}
+
 static bool lose_some(struct chaos *chaos)
 {
     return network_lose(&chaos->network, 1 + chaos_draw(chaos, 10));
@@ -81,6 +109,7 @@ static bool delay(struct chaos *chaos)
 {
     struct relay *relay = &chaos->network.relay;
 
+    chaos->effect = atomic_load(&relay->held);
     atomic_store(&relay->delay_ms, 5 + chaos_draw(chaos, 15));
     atomic_store(&relay->jitter_ms, 1 + chaos_draw(chaos, 15));
     return true;
@@ -90,15 +119,13 @@ static bool hasten(struct chaos *chaos)
 {
     atomic_store(&chaos->network.relay.delay_ms, 0);
     atomic_store(&chaos->network.relay.jitter_ms, 0);
+    chaos->effect = atomic_load(&chaos->network.relay.held) - chaos->effect;
     return true;
 }
 
-static bool heal(struct chaos *chaos)
-{
-    return network_heal(&chaos->network);
-}
-
-#define NETWORK .end = heal, .hold_ms = 5000, .needs = NEEDS_NETWORK
+#define DROPS   .effect = "packets dropped", .hold_ms = 5000, .needs = NEEDS_NETWORK
+#define NETWORK DROPS, .end = heal
+#define LOSS    DROPS, .end = lose_no_more
 
 const struct nemesis network_nemeses[] = {
     {.name = "part-leader",
@@ -135,13 +162,11 @@ const struct nemesis network_nemeses[] = {
      .does = "1 to 10 % of all packets are lost",
      .begin = lose_some,
      .keeps_majority = true,
-     NETWORK},
-    {.name = "loss-large",
-     .does = "11 to 50 % of all packets are lost",
-     .begin = lose_many,
-     NETWORK},
+     LOSS},
+    {.name = "loss-large", .does = "11 to 50 % of all packets are lost", .begin = lose_many, LOSS},
     {.name = "delay",
      .does = "what the nodes send each other arrives 5 to 35 ms later",
+     .effect = "pieces held back",
      .begin = delay,
      .end = hasten,
      .hold_ms = 5000,

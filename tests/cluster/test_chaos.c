@@ -23,11 +23,24 @@
 #define GO_ON_MS       15000 /* Failover and a little: machines are busy. */
 #define WARM_UP_WRITES 30
 #define MAX_NEMESES    40
+#define SCRUB_S        "2"
 #define STATUS_OUTSIDE 1 /* See docs/operations.md: a start may cure it. */
 
 /* What this machine cannot do, by bit of enum nemesis_needs; NULL: it can. */
 static const char *missing_network;
 static const char *missing_disks;
+
+/* What was done and seen in all runs of one nemesis. */
+struct tally {
+    const struct nemesis *nemesis;
+    unsigned runs;
+    uint64_t effect;
+    uint64_t writes;
+    uint64_t operations; /* In histories. */
+    uint64_t unknown;    /* Those of them with unknown outcome. */
+};
+
+static struct tally tallies[MAX_NEMESES + 1]; /* The last one stays empty. */
 
 /* Told apart from the load's, so that each nemesis draws the same whatever ran before. */
 static uint64_t round_seed;
@@ -140,6 +153,7 @@ static int setup(void **state)
     if (missing_for(nemesis) != NULL) {
         return 0;
     }
+    assert_int_equal(setenv("HOLDFAST_SCRUB_INTERVAL", nemesis->scrubs_not ? "0" : SCRUB_S, 1), 0);
     assert_true(cluster_open(&chaos->cluster));
     open_surroundings(chaos);
     assert_true(cluster_start(&chaos->cluster));
@@ -221,6 +235,17 @@ static void start_what_is_down(struct chaos *chaos)
     }
 }
 
+static struct tally *tally_of(const struct nemesis *nemesis)
+{
+    struct tally *tally = tallies;
+
+    while (tally->nemesis != NULL && tally->nemesis != nemesis) {
+        tally++;
+    }
+    tally->nemesis = nemesis;
+    return tally;
+}
+
 static void suffer_once(struct chaos *chaos)
 {
     const struct nemesis *nemesis = chaos->nemesis;
@@ -228,6 +253,7 @@ static void suffer_once(struct chaos *chaos)
     uint64_t healed;
 
     assert_writes_go_on(chaos, WARM_UP_WRITES);
+    chaos->effect = 0;
     assert_true(nemesis->begin(chaos));
     end = now_ms() + nemesis->hold_ms / 2 + chaos_draw(chaos, nemesis->hold_ms);
     while (now_ms() < end) {
@@ -239,6 +265,10 @@ static void suffer_once(struct chaos *chaos)
         }
     }
     assert_true(nemesis->end == NULL || nemesis->end(chaos));
+    if (chaos->effect == 0) {
+        fail_msg("the nemesis did nothing: 0 %s", nemesis->effect);
+    }
+    tally_of(nemesis)->effect += chaos->effect;
     start_what_is_down(chaos);
     healed = now_ms();
     assert_writes_go_on(chaos, 2);
@@ -251,6 +281,7 @@ static void suffer_once(struct chaos *chaos)
 
 static void assert_history_holds(struct chaos *chaos)
 {
+    struct tally *tally = tally_of(chaos->nemesis);
     struct registers_summary items;
     struct logs_summary logs;
     const char *wrong;
@@ -280,6 +311,23 @@ static void assert_history_holds(struct chaos *chaos)
                   logs.appends, logs.logs, logs.reads,
                   (unsigned long long)(items.unknown + logs.unknown),
                   (unsigned long long)items.weak_reads);
+    tally->runs++;
+    tally->writes += atomic_load(&chaos->writers.acknowledged);
+    tally->operations += items.operations + logs.appends + logs.reads;
+    tally->unknown += items.unknown + logs.unknown;
+}
+
+static void print_tallies(void)
+{
+    const struct tally *tally;
+
+    for (tally = tallies; tally->nemesis != NULL; tally++) {
+        print_message("%-16s %3u runs, %8llu writes, %8llu operations in histories, %5llu of them "
+                      "unknown; %llu %s\n",
+                      tally->nemesis->name, tally->runs, (unsigned long long)tally->writes,
+                      (unsigned long long)tally->operations, (unsigned long long)tally->unknown,
+                      (unsigned long long)tally->effect, tally->nemesis->effect);
+    }
 }
 
 static void nothing_is_lost(void **state)
@@ -352,5 +400,6 @@ int main(void)
         failed = run_each_once();
         (void)random_next(&round_seed);
     } while (failed == 0 && now_ms() < end);
+    print_tallies();
     return failed;
 }

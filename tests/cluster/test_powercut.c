@@ -26,6 +26,7 @@
 #define BLOCK        4096
 #define TORN_BLOCKS  64
 #define WRITES       50
+#define CUT_MS       5000
 
 static const char *missing;
 
@@ -233,8 +234,41 @@ static void a_torn_cut_keeps_some_sectors(void **state)
         kept += sector[0] == 't';
     }
     (void)close(fd);
+    assert_int_equal(atomic_load(&f->disk.counts->torn_sectors), kept);
     print_message("%u of %zu sectors arrived\n", kept, TORN_BLOCKS * BLOCK / sizeof sector);
     assert_in_range(kept, 1, TORN_BLOCKS * BLOCK / sizeof sector - 1);
+}
+
+/* Below "raft" only, before it reaches the disk, and counted. */
+static void a_cut_that_is_asked_for_comes_with_the_next_sync(void **state)
+{
+    struct fixture *f = *state;
+    char directory[CLUSTER_MAX_PATH + 16];
+    int elsewhere;
+    int fd;
+
+    skip_if_missing();
+    (void)snprintf(directory, sizeof directory, "%s/raft", f->mount_point);
+    assert_int_equal(mkdir(directory, 0700), 0);
+    fd = open_file(f, "raft/log", 0);
+    elsewhere = open_file(f, "other", 0);
+    write_block(fd, 'l', 0);
+    write_block(elsewhere, 'e', 0);
+    assert_int_equal(atomic_load(&f->disk.counts->unsynced_bytes), 2 * BLOCK);
+    assert_true(faulty_disk_set(&f->disk, "cut-raft", true));
+    assert_int_equal(fsync(elsewhere), 0);
+    assert_true(process_is_alive(&f->disk.process));
+
+    assert_int_equal(fsync(fd), -1);
+
+    assert_true(process_wait(&f->disk.process, CUT_MS));
+    assert_true(faulty_disk_set(&f->disk, "cut-raft", false));
+    (void)close(fd);
+    (void)close(elsewhere);
+    cut_and_restore(f, false);
+    assert_int_equal(block_at(f, "raft/log", 0), 0);
+    assert_int_equal(block_at(f, "other", 0), 'e');
+    assert_int_equal(atomic_load(&f->disk.counts->lost_bytes), BLOCK);
 }
 
 /* --- Daemons that sync, and daemons that do not --- */
@@ -357,6 +391,7 @@ int main(void)
         TEST(maps_show_what_is_written),
         TEST(names_and_lengths_last_but_not_their_data),
         TEST(a_torn_cut_keeps_some_sectors),
+        TEST(a_cut_that_is_asked_for_comes_with_the_next_sync),
         cmocka_unit_test(what_was_acknowledged_survives_a_cut_of_all),
         cmocka_unit_test(daemons_that_do_not_sync_are_caught),
     };

@@ -1,6 +1,7 @@
 /* Loaded into a daemon by LD_PRELOAD: its wall clock is off by as many seconds as the file says
  * that HOLDFAST_TEST_CLOCK names: a 64-bit integer, read anew each time, so that clocks jump while
- * it runs. The monotonic clock is not touched, as no administrator can set it. */
+ * it runs. In the next one it counts how often it told a time that is off. The monotonic clock is
+ * not touched, as no administrator can set it. */
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -13,20 +14,20 @@
 
 typedef int (*clock_cb)(clockid_t clock, struct timespec *now);
 
-static const _Atomic int64_t *shift;
+static _Atomic int64_t *shift; /* And the count. */
 static clock_cb real_clock;
 
 __attribute__((constructor)) static void prepare(void)
 {
     const char *path = getenv("HOLDFAST_TEST_CLOCK");
-    int fd = path == NULL ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+    int fd = path == NULL ? -1 : open(path, O_RDWR | O_CLOEXEC);
     void *page;
 
     *(void **)&real_clock = dlsym(RTLD_NEXT, "clock_gettime");
     if (fd < 0) {
         return;
     }
-    page = mmap(NULL, sizeof *shift, PROT_READ, MAP_SHARED, fd, 0);
+    page = mmap(NULL, 2 * sizeof *shift, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     (void)close(fd);
     if (page == MAP_FAILED) {
         abort(); /* A test that shifts no clock must not pass. */
@@ -43,7 +44,12 @@ int clock_gettime(clockid_t clock, struct timespec *now)
     }
     rc = real_clock(clock, now);
     if (rc == 0 && shift != NULL && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) {
-        now->tv_sec += atomic_load(shift);
+        int64_t shift_s = atomic_load(&shift[0]);
+
+        now->tv_sec += shift_s;
+        if (shift_s != 0) {
+            (void)atomic_fetch_add(&shift[1], 1);
+        }
     }
     return rc;
 }

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -13,6 +14,7 @@
 
 #define MOUNT_MS 10000
 #define CUT_MS   200
+#define SYNC_MS  6000
 
 static const char *program(void)
 {
@@ -56,12 +58,29 @@ bool faulty_disk_restore(struct faulty_disk *disk, uint64_t seed)
            wait_until(is_mounted, disk, MOUNT_MS);
 }
 
+/* The file system has made the file by the time that it is mounted. */
+static bool map_counts(struct faulty_disk *disk)
+{
+    char path[FAULTY_DISK_MAX_PATH + 16];
+    void *page = MAP_FAILED;
+    int fd;
+
+    (void)snprintf(path, sizeof path, "%s.counts", disk->backing);
+    fd = open(path, O_RDWR | O_CLOEXEC);
+    if (fd >= 0) {
+        page = mmap(NULL, sizeof *disk->counts, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        (void)close(fd); /* Mapped. */
+    }
+    disk->counts = page == MAP_FAILED ? NULL : page;
+    return disk->counts != NULL;
+}
+
 bool faulty_disk_open(struct faulty_disk *disk, const char *mount_point, uint64_t seed)
 {
     disk->mount_point = mount_point;
     (void)snprintf(disk->backing, sizeof disk->backing, "%.180s.disk", mount_point);
     (void)snprintf(disk->log_path, sizeof disk->log_path, "%.180s.disk.log", mount_point);
-    return mkdir(disk->backing, 0700) == 0 && faulty_disk_restore(disk, seed);
+    return mkdir(disk->backing, 0700) == 0 && faulty_disk_restore(disk, seed) && map_counts(disk);
 }
 
 void faulty_disk_cut(struct faulty_disk *disk, bool torn)
@@ -72,6 +91,21 @@ void faulty_disk_cut(struct faulty_disk *disk, bool torn)
     }
     process_kill(&disk->process);
     (void)umount2(disk->mount_point, MNT_DETACH); /* Not mounted: what we want. */
+    if (disk->counts != NULL) {                   /* It could not say so itself. */
+        atomic_fetch_add(&disk->counts->lost_bytes,
+                         atomic_exchange(&disk->counts->unsynced_bytes, 0));
+    }
+}
+
+bool faulty_disk_cut_at_sync(struct faulty_disk *disk, const char *what, bool torn)
+{
+    char fault[32];
+    bool is_cut;
+
+    (void)snprintf(fault, sizeof fault, "cut-%s", what);
+    is_cut = (!torn || faulty_disk_set(disk, "torn", true)) && faulty_disk_set(disk, fault, true) &&
+             process_wait(&disk->process, SYNC_MS);
+    return faulty_disk_set(disk, fault, false) && faulty_disk_set(disk, "torn", false) && is_cut;
 }
 
 bool faulty_disk_set(struct faulty_disk *disk, const char *fault, bool active)
@@ -92,5 +126,7 @@ void faulty_disk_close(struct faulty_disk *disk)
     if (disk->mount_point != NULL) {
         faulty_disk_cut(disk, false);
         disk->mount_point = NULL;
+        (void)munmap(disk->counts, sizeof *disk->counts); /* Cannot fail with these arguments. */
+        disk->counts = NULL;
     }
 }

@@ -7,6 +7,7 @@
 
 #include <stdint.h>
 
+#include "tests/lib/disk_counts.h"
 #include "tests/lib/process.h"
 
 #define FAULTY_DISK_MAX_PATH 200
@@ -16,6 +17,7 @@ struct faulty_disk {
     char backing[FAULTY_DISK_MAX_PATH];
     char log_path[FAULTY_DISK_MAX_PATH];
     struct process process;
+    struct disk_counts *counts; /* What it did since it was opened. */
 };
 
 /* True if this machine can; else @why says what is missing. */
@@ -27,6 +29,10 @@ bool faulty_disk_open(struct faulty_disk *disk, const char *mount_point, uint64_
 /* Power off: what was not synced is gone, or only part of it has arrived if @torn. What was open
  * fails from here on. */
 void faulty_disk_cut(struct faulty_disk *disk, bool torn);
+
+/* Power off when something below "raft" or "state" (@what) is about to be synced, so that something
+ * is lost. False if that did not come within some seconds: cut it then. */
+bool faulty_disk_cut_at_sync(struct faulty_disk *disk, const char *what, bool torn);
 
 /* Power on again, after a cut. */
 bool faulty_disk_restore(struct faulty_disk *disk, uint64_t seed);

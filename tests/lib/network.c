@@ -154,6 +154,43 @@ bool network_lose(struct network *network, unsigned percent)
     return true;
 }
 
+/* Lines of "PACKETS BYTES DROP ...". */
+static bool add_drops(const char *path, struct network_drops *drops)
+{
+    FILE *file = fopen(path, "re");
+    char line[256];
+
+    if (file == NULL) {
+        return false;
+    }
+    while (fgets(line, sizeof line, file) != NULL) {
+        unsigned long long packets;
+
+        if (sscanf(line, "%llu %*u DROP", &packets) == 1 && strstr(line, " DROP ") != NULL) {
+            drops->packets += packets;
+            drops->idle_rules += packets == 0;
+        }
+    }
+    return fclose(file) == 0;
+}
+
+bool network_count_drops(struct network *network, struct network_drops *drops)
+{
+    char path[sizeof network->log_path + 16];
+    unsigned i;
+
+    *drops = (struct network_drops){.packets = 0};
+    (void)snprintf(path, sizeof path, "%s.drops", network->log_path);
+    for (i = 0; i < CLUSTER_NODES; i++) {
+        if (!process_run(network->log_path, "nsenter %s iptables -w -nvxL INPUT > %s",
+                         network->targets[i], path) ||
+            !add_drops(path, drops)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool network_heal(struct network *network)
 {
     bool healed = true;

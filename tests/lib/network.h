@@ -35,6 +35,13 @@ bool network_block(struct network *network, unsigned from, unsigned to);
 /* Lose @percent of what the nodes send each other. */
 bool network_lose(struct network *network, unsigned percent);
 
+/* What the rules of now have dropped. */
+struct network_drops {
+    uint64_t packets;
+    unsigned idle_rules; /* That dropped none. */
+};
+bool network_count_drops(struct network *network, struct network_drops *drops);
+
 /* Undo all of it. */
 bool network_heal(struct network *network);
 

@@ -15,6 +15,12 @@
  * BACKING.stall: writes and syncs wait; BACKING.eio: they fail; BACKING.low: 8 MiB are said to be
  * free; BACKING.full: nothing can grow, and no space is free.
  *
+ * BACKING.cut-raft and BACKING.cut-state ask it to cut by itself, when something below that
+ * directory is about to be synced: at the worst moment. If BACKING.torn exists as well, some
+ * sectors arrive.
+ *
+ * BACKING.counts says what it did (disk_counts.h).
+ *
  * One thread. The kernel's page cache serves mmap(); writes pass through it to here. A cut leaves
  * the mount point dead; unmount it and start again. */
 #define FUSE_USE_VERSION 31
@@ -32,10 +38,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "tests/lib/disk_counts.h"
 
 #define SECTOR    512
 #define MAX_PATH  4096
@@ -61,6 +70,7 @@ struct inode {
 
 static const char *backing;
 static struct inode *inodes;
+static struct disk_counts *counts;
 static atomic_bool torn_cut_asked;
 static uint64_t seed;
 
@@ -117,20 +127,38 @@ static void tear(const struct inode *inode)
             }
             if (draw() % 2 == 0) {
                 (void)write_all(inode->fd, write->data + at, size, write->offset + (off_t)at);
+                atomic_fetch_add(&counts->torn_sectors, 1);
+            } else {
+                atomic_fetch_add(&counts->lost_bytes, size);
             }
+            atomic_fetch_sub(&counts->unsynced_bytes, size);
         }
     }
 }
 
-static void cut_if_asked(void)
+static void cut(bool torn)
 {
     const struct inode *inode;
 
+    for (inode = inodes; torn && inode != NULL; inode = inode->next) {
+        tear(inode);
+    }
+    _exit(EXIT_SUCCESS);
+}
+
+static void cut_if_asked(void)
+{
     if (atomic_load(&torn_cut_asked)) {
-        for (inode = inodes; inode != NULL; inode = inode->next) {
-            tear(inode);
-        }
-        _exit(EXIT_SUCCESS);
+        cut(true);
+    }
+}
+
+/* What is at @path is about to be synced, and something is to be lost. */
+static void cut_before_sync(const char *path, const struct inode *inode)
+{
+    if (inode->first != NULL && ((strncmp(path, "/raft/", 6) == 0 && is_asked("cut-raft")) ||
+                                 (strncmp(path, "/state/", 7) == 0 && is_asked("cut-state")))) {
+        cut(is_asked("torn"));
     }
 }
 
@@ -140,6 +168,7 @@ static void drop_all(struct inode *inode)
         struct unsynced *write = inode->first;
 
         inode->first = write->next;
+        atomic_fetch_sub(&counts->unsynced_bytes, write->size);
         free(write);
     }
     inode->end = &inode->first;
@@ -156,6 +185,7 @@ static int keep(struct inode *inode, const char *data, size_t size, off_t offset
     memcpy(write->data, data, size);
     *inode->end = write;
     inode->end = &write->next;
+    atomic_fetch_add(&counts->unsynced_bytes, size);
     return 0;
 }
 
@@ -212,10 +242,13 @@ static int clip(struct inode *inode, off_t size)
 
         if (write->offset >= size) {
             *at = write->next;
+            atomic_fetch_sub(&counts->unsynced_bytes, write->size);
             free(write);
             continue;
         }
         if (write->offset + (off_t)write->size > size) {
+            atomic_fetch_sub(&counts->unsynced_bytes,
+                             (size_t)(write->offset + (off_t)write->size - size));
             write->size = (size_t)(size - write->offset);
         }
         at = &write->next;
@@ -230,11 +263,19 @@ static int suffer(void)
     const struct timespec rest = {.tv_nsec = 10000000};
 
     cut_if_asked();
+    if (is_asked("stall")) {
+        atomic_fetch_add(&counts->stalled, 1);
+    }
     while (is_asked("stall")) {
         (void)nanosleep(&rest, NULL);
+        atomic_fetch_add(&counts->stalled_ms, 10);
         cut_if_asked();
     }
-    return is_asked("eio") ? -EIO : 0;
+    if (is_asked("eio")) {
+        atomic_fetch_add(&counts->failed, 1);
+        return -EIO;
+    }
+    return 0;
 }
 
 /* --- Inodes --- */
@@ -408,9 +449,9 @@ static int on_write(const char *path, const char *data, size_t size, off_t offse
     struct inode *inode = inode_of(file);
     int rc;
 
-    (void)path;
     rc = suffer();
     if (rc == 0 && is_asked("full") && grows(inode, offset + (off_t)size)) {
+        atomic_fetch_add(&counts->refused, 1);
         rc = -ENOSPC;
     }
     if (rc != 0) {
@@ -418,6 +459,7 @@ static int on_write(const char *path, const char *data, size_t size, off_t offse
     }
     rc = keep(inode, data, size, offset);
     if (rc == 0 && (file->flags & (O_DSYNC | O_SYNC)) != 0) {
+        cut_before_sync(path, inode);
         rc = sync_inode(inode);
     }
     return rc == 0 ? (int)size : rc;
@@ -427,10 +469,13 @@ static int on_fsync(const char *path, int data_only, struct fuse_file_info *file
 {
     int rc;
 
-    (void)path;
     (void)data_only;
     rc = suffer();
-    return rc == 0 ? sync_inode(inode_of(file)) : rc;
+    if (rc == 0) {
+        cut_before_sync(path, inode_of(file));
+        rc = sync_inode(inode_of(file));
+    }
+    return rc;
 }
 
 static int on_truncate(const char *path, off_t size, struct fuse_file_info *file)
@@ -449,6 +494,7 @@ static int on_fallocate(const char *path, int mode, off_t offset, off_t size,
     (void)path;
     cut_if_asked();
     if (is_asked("full")) {
+        atomic_fetch_add(&counts->refused, 1);
         return -ENOSPC;
     }
     return fallocate(inode_of(file)->fd, mode, offset, size) == 0 ? 0 : -errno;
@@ -540,6 +586,7 @@ static int on_statfs(const char *path, struct statvfs *status)
     if (is_asked("full") || is_asked("low")) {
         status->f_bfree = is_asked("full") ? 0 : LOW_BYTES / status->f_frsize;
         status->f_bavail = status->f_bfree;
+        atomic_fetch_add(&counts->told_short, 1);
     }
     return 0;
 }
@@ -565,6 +612,25 @@ static void prepare_signal(void)
     struct sigaction action = {.sa_handler = on_cut_signal};
 
     (void)sigaction(SIGUSR1, &action, NULL); /* Cannot fail with these arguments. */
+}
+
+static bool map_counts(void)
+{
+    char path[MAX_PATH];
+    void *page = MAP_FAILED;
+    int fd = -1;
+
+    if (snprintf(path, sizeof path, "%s.counts", backing) < (int)sizeof path) {
+        fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    }
+    if (fd >= 0 && ftruncate(fd, sizeof *counts) == 0) {
+        page = mmap(NULL, sizeof *counts, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    }
+    if (fd >= 0) {
+        (void)close(fd); /* Mapped. */
+    }
+    counts = page;
+    return page != MAP_FAILED;
 }
 
 static int serve(struct fuse *fuse)
@@ -618,7 +684,7 @@ int main(int count, char **arguments)
     backing = arguments[1];
     seed = strtoull(arguments[3], NULL, 10) | 1;
     fuse = fuse_new(&args, &operations, sizeof operations, NULL);
-    if (fuse == NULL || fuse_mount(fuse, arguments[2]) != 0) {
+    if (fuse == NULL || !map_counts() || fuse_mount(fuse, arguments[2]) != 0) {
         return EXIT_FAILURE;
     }
     prepare_signal();

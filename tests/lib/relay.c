@@ -16,7 +16,9 @@
 
 struct relay_chunk {
     struct relay_chunk *next;
+    uint64_t came_ms;
     uint64_t due_ms;
+    unsigned delay_ms; /* What was asked for when it came. */
     size_t size;
     size_t sent;
     char data[];
@@ -73,7 +75,9 @@ static void accept_one(struct relay *relay, const struct relay_target *target)
 static bool take(struct relay *relay, struct relay_way *way)
 {
     unsigned jitter = atomic_load(&relay->jitter_ms);
-    uint64_t due_ms = now_ms() + atomic_load(&relay->delay_ms);
+    unsigned delay_ms = atomic_load(&relay->delay_ms);
+    uint64_t came_ms = now_ms();
+    uint64_t due_ms = came_ms + delay_ms;
     struct relay_chunk *chunk = malloc(sizeof *chunk + CHUNK_BYTES);
     ssize_t n;
 
@@ -89,6 +93,8 @@ static bool take(struct relay *relay, struct relay_way *way)
     due_ms += jitter == 0 ? 0 : (random_next(&relay->random) >> 16) % jitter;
     way->due_ms = due_ms > way->due_ms ? due_ms : way->due_ms;
     chunk->next = NULL;
+    chunk->came_ms = came_ms;
+    chunk->delay_ms = delay_ms;
     chunk->due_ms = way->due_ms;
     chunk->size = (size_t)n;
     chunk->sent = 0;
@@ -102,7 +108,7 @@ static bool take(struct relay *relay, struct relay_way *way)
 }
 
 /* Send on what is due. False when the connection broke, or ended and all of it was sent. */
-static bool give(struct relay_way *way)
+static bool give(struct relay *relay, struct relay_way *way)
 {
     uint64_t now = now_ms();
 
@@ -119,6 +125,9 @@ static bool give(struct relay_way *way)
         }
         chunk->sent += (size_t)n;
         if (chunk->sent == chunk->size) {
+            if (chunk->delay_ms > 0 && now - chunk->came_ms >= chunk->delay_ms) {
+                atomic_fetch_add(&relay->held, 1);
+            }
             way->first = chunk->next;
             free(chunk);
         }
@@ -135,7 +144,7 @@ static void serve_connection(struct relay *relay, struct relay_connection *conne
     for (i = 0; i < 2 && good; i++) {
         struct relay_way *way = &connection->ways[i];
 
-        good = (polled[i].revents == 0 || way->ended || take(relay, way)) && give(way);
+        good = (polled[i].revents == 0 || way->ended || take(relay, way)) && give(relay, way);
     }
     if (!good) {
         close_connection(connection);

@@ -41,6 +41,7 @@ struct relay {
     struct relay_target targets[RELAY_TARGETS];
     atomic_uint delay_ms;  /* 0: at once. */
     atomic_uint jitter_ms; /* Added, below that. */
+    atomic_ullong held;    /* Pieces that were held back for at least delay_ms, which was not 0. */
     /* Private. */
     struct relay_connection connections[RELAY_CONNECTIONS];
     uint64_t random;
