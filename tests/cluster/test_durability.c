@@ -107,6 +107,7 @@ static void one_held_disk_stops_nothing(void **state)
     assert_true(cluster_hold_writes(&f->cluster.nodes[follower]));
 
     assert_true(is_acknowledged_in_time(f, f->leader, "1"));
+    assert_true(cluster_held_writes(&f->cluster.nodes[follower]) > 0);
 
     assert_true(cluster_release_writes(&f->cluster.nodes[follower]));
     expect(&f->answer, &f->clients[follower], 200, "GET", ITEM, NULL, NULL);
@@ -125,6 +126,8 @@ static void hold_two_and_release(struct fixture *f, unsigned first, unsigned sec
     for (node = 0; node < CLUSTER_NODES; node++) {
         assert_false(is_acknowledged(f, node, "1"));
     }
+    assert_true(cluster_held_writes(&f->cluster.nodes[first]) > 0);
+    assert_true(cluster_held_writes(&f->cluster.nodes[second]) > 0);
 
     assert_true(cluster_release_writes(&f->cluster.nodes[first]));
     assert_true(cluster_release_writes(&f->cluster.nodes[second]));
@@ -168,6 +171,8 @@ static void a_held_write_whose_nodes_die_acts_once_when_it_is_sent_again(void **
                            APPEND) == HTTP_ANSWERED &&
                  response.status < 300);
     http_response_close(&response);
+    assert_true(cluster_held_writes(&f->cluster.nodes[first]) > 0);
+    assert_true(cluster_held_writes(&f->cluster.nodes[second]) > 0);
 
     cluster_kill_all(&f->cluster);
     assert_true(cluster_release_writes(&f->cluster.nodes[first]));

@@ -314,7 +314,8 @@ static void close_machines(struct machines *machines)
     cluster_close(&machines->cluster, true);
 }
 
-static void write_many(struct cluster *cluster)
+/* Acknowledged by the cluster, under names that begin with @prefix. */
+static void write_many(struct cluster *cluster, const char *prefix)
 {
     struct http_client client = cluster_client(&cluster->nodes[0]);
     struct answer answer = {0};
@@ -322,15 +323,15 @@ static void write_many(struct cluster *cluster)
     unsigned i;
 
     for (i = 0; i < WRITES; i++) {
-        (void)snprintf(target, sizeof target, "/v1/namespaces/default/items/k%u", i);
+        (void)snprintf(target, sizeof target, "/v1/namespaces/default/items/%s%u", prefix, i);
         expect(&answer, &client, 201, "PUT", target, NULL, "1");
     }
     answer_close(&answer);
     http_client_close(&client);
 }
 
-/* How many of what was acknowledged the cluster has now; none if it does not come up at all. */
-static unsigned count_kept(struct cluster *cluster)
+/* How many of them the cluster has now. */
+static unsigned count_kept(struct cluster *cluster, const char *prefix)
 {
     struct http_client client = cluster_client(&cluster->nodes[0]);
     struct http_response response = {0};
@@ -338,13 +339,11 @@ static unsigned count_kept(struct cluster *cluster)
     char target[64];
     unsigned i;
 
-    if (!cluster_start(cluster)) {
-        return 0;
-    }
     for (i = 0; i < WRITES; i++) {
-        (void)snprintf(target, sizeof target, "/v1/namespaces/default/items/k%u", i);
-        kept += http_call(&client, &response, "GET", target, NULL, NULL) == HTTP_ANSWERED &&
-                response.status == 200;
+        (void)snprintf(target, sizeof target, "/v1/namespaces/default/items/%s%u", prefix, i);
+        assert_int_equal(http_call(&client, &response, "GET", target, NULL, NULL), HTTP_ANSWERED);
+        assert_true(response.status == 200 || response.status == 404);
+        kept += response.status == 200;
     }
     http_response_close(&response);
     http_client_close(&client);
@@ -358,12 +357,26 @@ static void what_was_acknowledged_survives_a_cut_of_all(void **state)
     (void)state;
     skip_if_missing();
     open_machines(&machines, NULL);
-    write_many(&machines.cluster);
+    write_many(&machines.cluster, "k");
     cut_all_power(&machines);
-    assert_int_equal(count_kept(&machines.cluster), WRITES);
+    assert_true(cluster_start(&machines.cluster));
+    assert_int_equal(count_kept(&machines.cluster, "k"), WRITES);
     close_machines(&machines);
 }
 
+static void switch_syncs(struct machines *machines, bool on)
+{
+    unsigned i;
+
+    for (i = 0; i < CLUSTER_NODES; i++) {
+        struct cluster_node *node = &machines->cluster.nodes[i];
+
+        assert_true(on ? cluster_mend_disk(node, ".sync") : cluster_break_disk(node, ".sync"));
+    }
+}
+
+/* The same cluster loses nothing while it syncs, and what it acknowledged while it did not. It
+ * comes up again both times, so that it is not the start that fails. */
 static void daemons_that_do_not_sync_are_caught(void **state)
 {
     const char *library = getenv("HOLDFAST_NOSYNC");
@@ -373,10 +386,20 @@ static void daemons_that_do_not_sync_are_caught(void **state)
     (void)state;
     skip_if_missing();
     open_machines(&machines, library == NULL ? "./tests/lib/nosync.so" : library);
-    write_many(&machines.cluster);
+    write_many(&machines.cluster, "synced");
     cut_all_power(&machines);
-    kept = count_kept(&machines.cluster);
-    print_message("%u of %u acknowledged writes survived\n", kept, WRITES);
+    assert_true(cluster_start(&machines.cluster));
+    assert_int_equal(count_kept(&machines.cluster, "synced"), WRITES);
+
+    switch_syncs(&machines, false);
+    write_many(&machines.cluster, "unsynced");
+    cut_all_power(&machines);
+    switch_syncs(&machines, true);
+
+    assert_true(cluster_start(&machines.cluster));
+    assert_int_equal(count_kept(&machines.cluster, "synced"), WRITES);
+    kept = count_kept(&machines.cluster, "unsynced");
+    print_message("%u of %u writes survived that were acknowledged without a sync\n", kept, WRITES);
     assert_true(kept < WRITES);
     close_machines(&machines);
 }

@@ -113,8 +113,12 @@ bool cluster_start_node(struct cluster *cluster, unsigned i)
     const char *arguments[MAX_ARGUMENTS];
     /* A daemon built with sanitizers: let another library come first, and do not count what it
      * keeps of freed memory. */
-    const char *environment[] = {"ASAN_OPTIONS=verify_asan_link_order=0:quarantine_size_mb=8", hold,
-                                 failing, clock, preload, NULL};
+    const char *environment[] = {"ASAN_OPTIONS=verify_asan_link_order=0:quarantine_size_mb=8",
+                                 hold,
+                                 failing,
+                                 clock,
+                                 preload,
+                                 NULL};
 
     (void)snprintf(api, sizeof api, "%s:%u", node->address, node->api_port);
     (void)snprintf(peer, sizeof peer, "%s:%u", node->address, node->peer_port);
@@ -323,6 +327,14 @@ bool cluster_hold_writes(struct cluster_node *node)
 bool cluster_release_writes(struct cluster_node *node)
 {
     return unlink(node->hold_path) == 0;
+}
+
+/* The library adds a byte for each to the file. */
+unsigned cluster_held_writes(const struct cluster_node *node)
+{
+    struct stat status;
+
+    return stat(node->hold_path, &status) == 0 ? (unsigned)status.st_size : 0;
 }
 
 bool cluster_break_disk(struct cluster_node *node, const char *what)

@@ -76,9 +76,12 @@ bool cluster_states_are_equal(struct cluster *cluster, char *text, size_t size);
  * is released. */
 bool cluster_hold_writes(struct cluster_node *node);
 bool cluster_release_writes(struct cluster_node *node);
+/* How many writes were held back since; 0 when they are released. */
+unsigned cluster_held_writes(const struct cluster_node *node);
 
 /* The same library: a disk of this node gives EIO until it is mended. @what is ".log", ".write"
- * (the state) or ".flush" (the state). */
+ * (the state) or ".flush" (the state). With the library of nosync.c: ".sync" lets it sync nothing.
+ */
 bool cluster_break_disk(struct cluster_node *node, const char *what);
 bool cluster_mend_disk(struct cluster_node *node, const char *what);
 

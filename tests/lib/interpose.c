@@ -1,8 +1,9 @@
 /* Loaded into a daemon by LD_PRELOAD: disks that hold back what is written, or fail.
  *
  * While the file named by HOLDFAST_TEST_HOLD exists, what libraft writes to its log does not reach
- * the disk, and nobody is told that it did. SIGKILL leaves the page cache alone, so a daemon that
- * acknowledges before its log is written passes every test that only kills. This shows it.
+ * the disk, and nobody is told that it did; the file grows by a byte for each write. SIGKILL leaves
+ * the page cache alone, so a daemon that acknowledges before its log is written passes every test
+ * that only kills. This shows it.
  *
  * libraft writes its segments by kernel AIO, through syscall(__NR_io_submit), and waits for the
  * completion on an eventfd or in io_getevents(). A request that is held is kept here and reported
@@ -14,6 +15,7 @@
  * ".log" (libraft's writes), ".write" (LMDB's writes to data.mdb) or ".flush" (its flushes). */
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <linux/aio_abi.h>
 #include <pthread.h>
@@ -91,9 +93,22 @@ static void *release(void *data)
     return data;
 }
 
+/* For those who want to know that something is held. */
+static void count_held(void)
+{
+    int fd = open(getenv("HOLDFAST_TEST_HOLD"), O_WRONLY | O_APPEND | O_CLOEXEC);
+
+    if (fd >= 0) { /* Else it is gone by now. */
+        (void)!write(fd, "h", 1);
+        (void)close(fd);
+    }
+}
+
 static void hold(aio_context_t context, struct iocb *request)
 {
     pthread_t thread;
+
+    count_held();
 
     if (n_held == MAX_HELD) {
         abort();
