@@ -17,6 +17,7 @@
 #define WAIT_AFTER_NOTHING 30
 #define PAGE_ROWS          500
 #define MAX_CONFIGURATIONS 20000000
+#define LAST_READ_MS       20000
 
 _Static_assert(LOG_EVENTS + LOG_CLIENTS < PAGE_ROWS, "one page shows all of a log");
 
@@ -25,6 +26,12 @@ struct log_record {
     uint64_t call;
     uint64_t answer;
     struct log_operation operation;
+};
+
+/* Where reads showed an event. */
+struct log_sight {
+    uint64_t seq;    /* 0: none did. */
+    uint64_t answer; /* Of the first one. */
 };
 
 static char complaint[384];
@@ -62,9 +69,26 @@ static bool take_append(struct log_record *record, const struct http_response *r
     return response->status == 201 && first > 0 && first == last;
 }
 
+static void note_sight(struct log_client *client, uint64_t event, uint64_t seq, uint64_t answer)
+{
+    struct buffer *sights = &client->sights;
+    size_t size = (size_t)(event + 1) * sizeof(struct log_sight);
+    struct log_sight *sight;
+
+    if (sights->size < size) {
+        size_t more = size - sights->size;
+
+        memset(buffer_extend(sights, more), 0, more);
+    }
+    sight = (struct log_sight *)(void *)sights->data + event;
+    if (sight->seq == 0 || answer < sight->answer) {
+        *sight = (struct log_sight){.seq = seq, .answer = answer};
+    }
+}
+
 /* All events, numbered from one on without a gap. */
-static bool take_read(struct log_record *record, const struct http_response *response,
-                      const json_t *body)
+static bool take_read(struct log_client *client, struct log_record *record,
+                      const struct http_response *response, const json_t *body)
 {
     const json_t *events = json_object_get(body, "items");
     struct log_operation *operation = &record->operation;
@@ -78,22 +102,25 @@ static bool take_read(struct log_record *record, const struct http_response *res
     }
     operation->seq = (uint64_t)json_integer_value(json_object_get(body, "last_seq"));
     for (i = 0; i < json_array_size(events); i++) {
-        const json_t *event = json_array_get(events, i);
+        const json_t *row = json_array_get(events, i);
+        uint64_t event = (uint64_t)json_integer_value(json_object_get(row, "data"));
 
-        if (json_integer_value(json_object_get(event, "seq")) != (json_int_t)i + 1) {
+        if (json_integer_value(json_object_get(row, "seq")) != (json_int_t)i + 1 || event == 0 ||
+            event >= atomic_load(&client->all->next_event)) {
             return false;
         }
-        operation->contents = log_contents_add(
-            operation->contents, (uint64_t)json_integer_value(json_object_get(event, "data")));
+        note_sight(client, event, i + 1, record->answer);
+        operation->contents = log_contents_add(operation->contents, event);
     }
     return operation->seq == i;
 }
 
-static bool take_answer(struct log_record *record, const struct http_response *response)
+static bool take_answer(struct log_client *client, struct log_record *record,
+                        const struct http_response *response)
 {
     json_t *body = json_loadb((const char *)response->body.data, response->body.size, 0, NULL);
     bool taken = record->operation.action == LOG_APPEND ? take_append(record, response, body)
-                                                        : take_read(record, response, body);
+                                                        : take_read(client, record, response, body);
 
     json_decref(body);
     return taken;
@@ -122,7 +149,7 @@ static void perform(struct log_client *client, struct log_record *record, const 
             client->unknown++;
             buffer_append(&client->history, record, sizeof *record);
         }
-    } else if (take_answer(record, &response)) {
+    } else if (take_answer(client, record, &response)) {
         buffer_append(&client->history, record, sizeof *record);
     } else {
         fail(client, "%s %s on n%u: %u %.100s", method, target, node + 1, status,
@@ -153,21 +180,26 @@ static void append(struct log_client *client, unsigned place)
     perform(client, &record, "POST", target, body);
 }
 
-/* The log of now, or now and then the one before, which may still be appended to. */
-static void read_all(struct log_client *client, unsigned place)
+static void read_all(struct log_client *client, uint64_t log)
 {
-    struct log_record record = {.operation = {.action = LOG_READ}};
-    uint64_t tries = atomic_load(&client->all->tries[place]);
+    struct log_record record = {.log = log, .operation = {.action = LOG_READ}};
     char target[128];
 
-    if (tries >= LOG_EVENTS && random_next(&client->random) % 8 == 0) {
-        tries -= LOG_EVENTS;
-    }
-    record.log = number_of(place, tries);
     (void)snprintf(target, sizeof target,
                    "/v1/namespaces/default/sessions/log-%" PRIu64 "/events?order=asc&limit=%d",
                    record.log, PAGE_ROWS);
     perform(client, &record, "GET", target, NULL);
+}
+
+/* The log of now, or now and then the one before, which may still be appended to. */
+static void read_one(struct log_client *client, unsigned place)
+{
+    uint64_t tries = atomic_load(&client->all->tries[place]);
+
+    if (tries >= LOG_EVENTS && random_next(&client->random) % 8 == 0) {
+        tries -= LOG_EVENTS;
+    }
+    read_all(client, number_of(place, tries));
 }
 
 static void *run(void *data)
@@ -180,7 +212,7 @@ static void *run(void *data)
         if (random_next(&client->random) % 100 < 60) {
             append(client, place);
         } else {
-            read_all(client, place);
+            read_one(client, place);
         }
         pause_ms((unsigned)(random_next(&client->random) % BETWEEN));
     }
@@ -231,13 +263,52 @@ void logs_close(struct logs *logs)
             http_client_close(&logs->clients[i].clients[j]);
         }
         buffer_close(&logs->clients[i].history);
+        buffer_close(&logs->clients[i].sights);
     }
 }
 
 /* --- The check --- */
 
+/* Read it until that is recorded. False if it was not in time. */
+static bool read_last(struct log_client *client, uint64_t log)
+{
+    size_t before = client->history.size;
+    uint64_t end = now_ms() + LAST_READ_MS;
+
+    while (client->history.size == before && now_ms() < end && !atomic_load(&client->failed)) {
+        read_all(client, log);
+    }
+    return client->history.size > before;
+}
+
+/* What is known of an append whose client was told nothing. False if it never took effect as far as
+ * anybody can see. */
+static bool resolve(const struct logs *logs, struct log_record *record)
+{
+    const struct log_sight *first = NULL;
+    unsigned i;
+
+    for (i = 0; i < LOG_CLIENTS; i++) {
+        const struct buffer *sights = &logs->clients[i].sights;
+        const struct log_sight *sight;
+
+        if (record->operation.event >= sights->size / sizeof *sight) {
+            continue;
+        }
+        sight = (const struct log_sight *)(const void *)sights->data + record->operation.event;
+        if (sight->seq != 0 && (first == NULL || sight->answer < first->answer)) {
+            first = sight;
+        }
+    }
+    if (first != NULL) {
+        record->answer = first->answer;
+        record->operation.seq = first->seq;
+    }
+    return first != NULL;
+}
+
 /* What all clients did with one log, as one history that the checker takes. */
-static size_t gather(const struct logs *logs, uint64_t log, struct history_operation *operations)
+static size_t gather(struct logs *logs, uint64_t log, struct history_operation *operations)
 {
     size_t n = 0;
     unsigned i;
@@ -245,10 +316,11 @@ static size_t gather(const struct logs *logs, uint64_t log, struct history_opera
 
     for (i = 0; i < LOG_CLIENTS; i++) {
         const struct buffer *history = &logs->clients[i].history;
-        const struct log_record *records = (const void *)history->data;
+        struct log_record *records = (void *)history->data;
 
         for (j = 0; j < history->size / sizeof *records; j++) {
-            if (records[j].log == log) {
+            if (records[j].log == log &&
+                (records[j].answer != UINT64_MAX || resolve(logs, &records[j]))) {
                 operations[n++] = (struct history_operation){.call = records[j].call,
                                                              .answer = records[j].answer,
                                                              .what = &records[j].operation};
@@ -314,6 +386,16 @@ const char *logs_check(struct logs *logs, struct logs_summary *summary)
             return logs->clients[i].failure;
         }
     }
+    (void)survey(logs, &highest, summary);
+    for (log = 0; log <= highest; log++) {
+        if (!read_last(&logs->clients[0], log)) {
+            (void)snprintf(complaint, sizeof complaint,
+                           "session log-%" PRIu64 " cannot be read: %s", log,
+                           logs->clients[0].failure);
+            return complaint;
+        }
+    }
+    memset(summary, 0, sizeof *summary);
     operations = calloc(survey(logs, &highest, summary) + 1, sizeof *operations);
     if (operations == NULL) {
         abort();

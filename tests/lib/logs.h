@@ -3,7 +3,9 @@
  * linearizability.
  *
  * A log that has got enough is left for a new one, so that one page, which is one moment, shows all
- * of it, and the search of the check stays small.
+ * of it, and the search of the check stays small. At the end all of them are read once more: an
+ * append whose outcome no client knows took effect before the first read that shows it, or, as
+ * nothing is removed, not before that last one. So nothing is left open.
  *
  * Started, stopped and checked by the main thread; a client's thread asserts nothing and writes
  * down the first thing that is wrong. */
@@ -27,6 +29,7 @@ struct log_client {
     uint64_t random;
     struct http_client clients[CLUSTER_NODES];
     struct buffer history; /* Of struct log_record. */
+    struct buffer sights;  /* Of struct log_sight, by event. */
     uint64_t unknown;
     atomic_bool failed; /* @failure is written before. */
     char failure[256];
@@ -43,13 +46,14 @@ struct logs_summary {
     size_t logs;
     size_t appends;
     size_t reads;
-    uint64_t unknown; /* Appends whose outcome no client knows. */
+    uint64_t unknown; /* Appends whose outcome no client was told. */
 };
 
 void logs_start(struct logs *logs, struct cluster *cluster, uint64_t seed);
 void logs_stop(struct logs *logs);
 
-/* After logs_stop(). NULL, or what is wrong, static until the next call. */
+/* After logs_stop(), while the cluster runs, as it is asked. NULL, or what is wrong, static until
+ * the next call. */
 const char *logs_check(struct logs *logs, struct logs_summary *summary);
 
 void logs_close(struct logs *logs);
