@@ -9,6 +9,7 @@
 
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
+#include "raft/pointers.h"
 #include "raft/segments.h"
 
 /* Closing a segment stalls the loop for tens of milliseconds, so they are large. */
@@ -87,6 +88,9 @@ static enum status check_log(const struct disk_options *options, struct error *e
     struct segments_summary summary;
     enum status status = segments_check(options->directory, options->state_stored, &summary, error);
 
+    if (status == STATUS_OK) {
+        status = pointers_check(options->directory, error);
+    }
     if (status != STATUS_OK) {
         return status;
     }

@@ -138,16 +138,17 @@ static enum status decode_pointer(const struct seam *seam, struct slice bytes, u
     size_t size = bytes.size - reader.rest.size;
     uint64_t checksum = wire_get_u64(&reader);
 
+    /* Later formats begin with the same fields, so that they are told from damage. */
+    if (reader.failed || checksum != XXH3_64bits(bytes.data, size)) {
+        return error_set(error, STATUS_CORRUPT,
+                         "the log's snapshot pointer is damaged: remove the data directory and "
+                         "join again as a new member");
+    }
     if (format != POINTER_FORMAT) {
         return error_set(error, STATUS_UNSUPPORTED,
                          "the log's snapshot pointer has format %u, which this program does not "
                          "know",
                          format);
-    }
-    if (reader.failed || checksum != XXH3_64bits(bytes.data, size)) {
-        return error_set(error, STATUS_CORRUPT,
-                         "the log's snapshot pointer is damaged: remove the data directory and "
-                         "join again as a new member");
     }
     if (!slice_equals_string(cluster, seam->cluster_id)) {
         return error_set(error, STATUS_MISMATCH, "the log belongs to another cluster, \"%.*s\"",
