@@ -21,6 +21,8 @@
 #define MIN_RECORDS    500 /* Of all kinds. */
 #define STATUS_DAMAGED 3
 #define MAX_PATH       400
+#define LARGE_BYTES    900000
+#define SNAPSHOT_MS    60000
 
 static const struct cluster_node *victim_of(const struct chaos *chaos)
 {
@@ -134,6 +136,115 @@ static bool restore_all(struct chaos *chaos)
 
     return process_run(victim_of(chaos)->log_path, "rm -rf %s && mv %s.kept %s", directory,
                        directory, directory);
+}
+
+/* --- The snapshot pointer --- */
+
+/* The newest of its two files: the metadata, or what they are of. False if there is none yet. */
+static bool find_snapshot(const struct cluster_node *node, bool meta, char path[MAX_PATH])
+{
+    char directory[MAX_PATH / 2];
+    unsigned long long newest[3] = {0};
+    const struct dirent *entry;
+    bool found = false;
+    DIR *list;
+
+    (void)snprintf(directory, sizeof directory, "%s/raft", node->data_directory);
+    list = opendir(directory);
+    while (list != NULL && (entry = readdir(list)) != NULL) {
+        unsigned long long number[3];
+        char name[96];
+
+        if (sscanf(entry->d_name, "snapshot-%llu-%llu-%llu", &number[0], &number[1], &number[2]) !=
+            3) {
+            continue;
+        }
+        (void)snprintf(name, sizeof name, "snapshot-%llu-%llu-%llu%s", number[0], number[1],
+                       number[2], meta ? ".meta" : "");
+        if (strcmp(name, entry->d_name) == 0 && (!found || number[1] > newest[1])) {
+            memcpy(newest, number, sizeof newest);
+            (void)snprintf(path, MAX_PATH, "%.180s/%.200s", directory, name);
+            found = true;
+        }
+    }
+    if (list != NULL) {
+        (void)closedir(list);
+    }
+    return found;
+}
+
+struct filling {
+    const struct cluster_node *node;
+    struct http_client client;
+    unsigned n;
+    char path[MAX_PATH];
+};
+
+/* Write one large item more, until there is a snapshot: one comes every 64 MiB of log. */
+static bool has_snapshot(void *data)
+{
+    struct filling *filling = data;
+    struct http_response response = {0};
+    char target[64];
+    char *body;
+
+    if (find_snapshot(filling->node, true, filling->path)) {
+        return true;
+    }
+    body = malloc(LARGE_BYTES + 1);
+    if (body == NULL) {
+        return false;
+    }
+    memset(body, 'x', LARGE_BYTES);
+    body[0] = body[LARGE_BYTES - 1] = '"';
+    body[LARGE_BYTES] = '\0';
+    (void)snprintf(target, sizeof target, "/v1/namespaces/default/items/large%u", filling->n++ % 4);
+    /* What comes of it is seen in the directory. */
+    (void)http_call(&filling->client, &response, "PUT", target, NULL, body);
+    http_response_close(&response);
+    free(body);
+    return false;
+}
+
+/* A bit of a file of 32 to 200 bytes may be one that nobody reads: then the node comes up. */
+static bool flip_snapshot(struct chaos *chaos)
+{
+    bool meta = chaos_draw(chaos, 2) == 0;
+    struct filling filling = {.n = 0};
+    struct cluster_node *node;
+    struct stat status;
+    char path[MAX_PATH];
+    bool found;
+
+    if (!chaos_choose_follower(chaos)) {
+        return false;
+    }
+    node = &chaos->cluster.nodes[chaos->victim];
+    filling.node = node;
+    filling.client = cluster_client(node);
+    found = wait_until(has_snapshot, &filling, SNAPSHOT_MS);
+    http_client_close(&filling.client);
+    if (!found || !kill_and_keep_copy(chaos) || !find_snapshot(node, meta, path) ||
+        stat(path, &status) != 0 || !flip(chaos, path, 0, status.st_size)) {
+        return false;
+    }
+    chaos->effect++;
+    return cluster_start_node(&chaos->cluster, chaos->victim);
+}
+
+/* It ended with a reason, or takes part and lacks nothing, which the history shows. */
+static bool restore_snapshot(struct chaos *chaos)
+{
+    struct cluster_node *node = &chaos->cluster.nodes[chaos->victim];
+
+    if (process_wait(&node->process, NOTICE_MS)) {
+        return process_exited_with(&node->process, STATUS_DAMAGED) &&
+               cluster_log_has(node, "snapshot pointer") && restore_all(chaos);
+    }
+    (void)printf("  n%u takes part: nobody reads that bit\n", chaos->victim + 1);
+    chaos->is_down[chaos->victim] = false;
+    return cluster_wait_node_ready(&chaos->cluster, chaos->victim, CLUSTER_READY_MS) &&
+           process_run(node->log_path, "rm -rf %s.kept", node->data_directory);
 }
 
 /* --- The state --- */
@@ -271,6 +382,13 @@ const struct nemesis bit_nemeses[] = {
      .effect = "bits flipped",
      .begin = flip_log,
      .end = restore_all,
+     .hold_ms = 1000,
+     .keeps_majority = true},
+    {.name = "bit-snapshot",
+     .does = "a bit of a follower's snapshot pointer is flipped while it is off",
+     .effect = "bits flipped",
+     .begin = flip_snapshot,
+     .end = restore_snapshot,
      .hold_ms = 1000,
      .keeps_majority = true},
     {.name = "bit-state",
