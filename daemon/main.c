@@ -8,7 +8,9 @@
  *    finishes, syncs and closes.
  *
  * What can go wrong: a failure before 4 is told and ends the process with 1. A node that cannot go
- * on ends it with a status that tells the supervisor whether a restart cures it. */
+ * on ends it with a status that tells the supervisor whether a restart cures it. The state is read
+ * through a map of its file: where the disk cannot read a page, there is no error but SIGBUS, which
+ * is told like one. */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -17,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "api/server.h"
@@ -44,6 +47,44 @@ struct process {
     atomic_bool ending; /* The node said that it cannot go on. */
     enum node_exit why; /* Written before ending is set. */
 };
+
+/* --- Pages that cannot be read --- */
+
+#define UNREADABLE                                                                                 \
+    "a page of the state's file could not be read: the disk gives errors, or the file was cut "    \
+    "short; look at the disk before this node is started again"
+
+static pthread_t told_thread; /* Written before the handler is set. */
+static atomic_bool is_unreadable;
+
+/* In the thread that wanted to read, which cannot go on. What is called here is allowed in a signal
+ * handler (POSIX). */
+static void on_bus_error(int number)
+{
+    static const char text[] = "holdfastd: " UNREADABLE "\n";
+    const struct timespec rest = {.tv_sec = 1};
+
+    (void)number;
+    if (pthread_equal(pthread_self(), told_thread)) {
+        if (write(STDERR_FILENO, text, sizeof text - 1) < 0) {
+            _exit(EXIT_FAILED); /* Nobody is told, then. */
+        }
+        _exit(EXIT_FAILED);
+    }
+    atomic_store(&is_unreadable, true);
+    (void)pthread_kill(told_thread, SIGUSR1); /* Cannot fail: it runs to the end. */
+    for (;;) {
+        (void)nanosleep(&rest, NULL); /* The process ends meanwhile. */
+    }
+}
+
+static void catch_bus_errors(void)
+{
+    struct sigaction action = {.sa_handler = on_bus_error};
+
+    told_thread = pthread_self();
+    CHECK(sigaction(SIGBUS, &action, NULL) == 0);
+}
 
 /* Any thread of the node. */
 static void on_node_exit(void *data, enum node_exit why, const struct error *error)
@@ -179,6 +220,10 @@ static int run(const struct options *options, const sigset_t *awaited, char **ar
              options->peer_address);
 
     CHECK(sigwait(awaited, &received) == 0);
+    if (atomic_load(&is_unreadable)) {
+        log_error("daemon", "%s", UNREADABLE);
+        _exit(EXIT_FAILED);
+    }
     if (atomic_load(&process.ending)) {
         /* Nothing that the node says can be trusted any more; what is in flight stays open for its
          * clients, who ask another node. */
@@ -226,6 +271,7 @@ int main(int argc, char **argv)
         log_configure(options.log_level, options.log_format);
         log_set_node(options.name);
         block_signals(&awaited);
+        catch_bus_errors();
         raise_descriptor_limit();
         size_thread_pool();
         result = run(&options, &awaited, argv);

@@ -23,6 +23,8 @@
 #define TERM_MS        20000
 #define INTERVAL_S     "1"
 #define STATUS_DAMAGED 3
+#define STATUS_OUTSIDE 1
+#define META_BYTES     8192 /* LMDB's own two pages. */
 #define ITEMS          "/v1/namespaces/default/items/"
 #define COLD           "\"nobody ever reads this value\""
 #define MAX_PATH       400
@@ -192,6 +194,28 @@ static void a_flipped_bit_where_nobody_reads_stops_its_node(void **state)
     f->passed = true;
 }
 
+/* As a sector does that the disk cannot read: the node does not just vanish. */
+static void a_page_that_cannot_be_read_ends_its_node_with_a_reason(void **state)
+{
+    struct fixture *f = *state;
+    struct cluster_node *node = &f->cluster.nodes[f->victim];
+    char path[MAX_PATH];
+
+    /* At its start it is all in the file, and nothing is flushed over what is cut off. */
+    stop_victim(f);
+    assert_true(cluster_start_node(&f->cluster, f->victim));
+    assert_true(cluster_wait_node_ready(&f->cluster, f->victim, CLUSTER_READY_MS));
+
+    (void)snprintf(path, sizeof path, "%s/state/data.mdb", node->data_directory);
+    assert_int_equal(truncate(path, META_BYTES), 0);
+
+    assert_true(process_wait(&node->process, NOTICE_MS));
+    assert_true(process_exited_with(&node->process, STATUS_OUTSIDE));
+    assert_true(cluster_log_has(node, "a page of the state's file could not be read"));
+    assert_others_go_on(f);
+    f->passed = true;
+}
+
 /* --- States that differ --- */
 
 /* Change one item of a node that is down, as if it had been executed so: the record is whole, and
@@ -283,6 +307,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_flipped_bit_where_nobody_reads_stops_its_node),
+        TEST(a_page_that_cannot_be_read_ends_its_node_with_a_reason),
         TEST(a_state_that_is_whole_and_wrong_stops_its_node),
         TEST(three_states_stop_nobody_and_are_told_by_all),
     };
