@@ -508,8 +508,8 @@ void agreement_frame(struct agreement *agreement, uint64_t peer_id, const struct
     case FRAME_STATUS:
         agreement_on_status(agreement, peer, &frame->status);
         return;
-    case FRAME_STATE:
-        agreement_on_state(agreement, peer_id, &frame->state);
+    case FRAME_MARKS:
+        agreement_on_state(agreement, peer_id, &frame->marks);
         return;
     default:
         return; /* Not for us: the connection's own. */

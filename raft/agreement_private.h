@@ -23,7 +23,7 @@ struct agreement_peer {
     struct frame_status status;
     struct clock_low clock;
     uint64_t needed_state_ms; /* When it last said that it needs state; 0: never. */
-    bool state_differs; /* The log says so. */
+    bool state_differs;       /* The log says so. */
 
     /* Of the leader of match_term: where its log is known to agree, and since when. */
     uint64_t match_term;
@@ -109,7 +109,7 @@ void agreement_exit(struct agreement *agreement, enum node_exit why, const struc
 /* Compare states, and tell the others, now and then. */
 void agreement_watch_states(struct agreement *agreement);
 void agreement_on_state(struct agreement *agreement, uint64_t peer,
-                        const struct frame_state *state);
+                        const struct frame_marks *state);
 
 void agreement_on_status(struct agreement *agreement, struct agreement_peer *peer,
                          const struct frame_status *status);

@@ -8,10 +8,10 @@
 
 static void tell_others(struct agreement *agreement)
 {
-    struct frame frame = {.type = FRAME_STATE};
+    struct frame frame = {.type = FRAME_MARKS};
 
-    comparison_tell(&agreement->comparison, &frame.state);
-    for (unsigned i = 0; frame.state.n_marks > 0 && i < agreement->n_peers; i++) {
+    comparison_tell(&agreement->comparison, &frame.marks);
+    for (unsigned i = 0; frame.marks.n_marks > 0 && i < agreement->n_peers; i++) {
         /* If it is lost, the next one says it again. */
         (void)agreement->options.send(agreement->options.data, agreement->peers[i].id, &frame);
     }
@@ -82,7 +82,7 @@ static void judge(struct agreement *agreement)
     }
 }
 
-void agreement_on_state(struct agreement *agreement, uint64_t peer, const struct frame_state *state)
+void agreement_on_state(struct agreement *agreement, uint64_t peer, const struct frame_marks *state)
 {
     comparison_heard(&agreement->comparison, peer, state);
     judge(agreement);

@@ -75,7 +75,7 @@ void comparison_executed(struct comparison *comparison, uint64_t index, const ui
     note(&comparison->own, &mark);
 }
 
-void comparison_tell(const struct comparison *comparison, struct frame_state *state)
+void comparison_tell(const struct comparison *comparison, struct frame_marks *state)
 {
     const struct comparison_member *own = &comparison->own;
     uint64_t newest = 0;
@@ -87,7 +87,7 @@ void comparison_tell(const struct comparison *comparison, struct frame_state *st
     for (unsigned i = 0; i < COMPARISON_KEPT; i++) {
         newest = own->marks[i].index > newest ? own->marks[i].index : newest;
     }
-    for (uint64_t index = newest; index > 0 && state->n_marks < FRAME_MARKS;
+    for (uint64_t index = newest; index > 0 && state->n_marks < FRAME_MAX_MARKS;
          index -= COMPARISON_EVERY) {
         const struct frame_mark *mark = mark_at(own, index);
 
@@ -97,7 +97,7 @@ void comparison_tell(const struct comparison *comparison, struct frame_state *st
     }
 }
 
-void comparison_heard(struct comparison *comparison, uint64_t id, const struct frame_state *state)
+void comparison_heard(struct comparison *comparison, uint64_t id, const struct frame_marks *state)
 {
     struct comparison_member *member = find(comparison, id);
 

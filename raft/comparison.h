@@ -42,10 +42,10 @@ void comparison_keep(struct comparison *comparison, const uint64_t *ids, unsigne
 void comparison_executed(struct comparison *comparison, uint64_t index, const uint64_t hash[2]);
 
 /* What this node tells the others. */
-void comparison_tell(const struct comparison *comparison, struct frame_state *state);
+void comparison_tell(const struct comparison *comparison, struct frame_marks *state);
 
 /* Another member has told this. */
-void comparison_heard(struct comparison *comparison, uint64_t id, const struct frame_state *state);
+void comparison_heard(struct comparison *comparison, uint64_t id, const struct frame_marks *state);
 
 /* The member may have begun anew, with another state. */
 void comparison_forget(struct comparison *comparison, uint64_t id);

@@ -224,7 +224,7 @@ static void get_state_piece(struct wire_reader *reader, struct frame_state_piece
     }
 }
 
-static void put_state(struct buffer *buffer, const struct frame_state *state)
+static void put_marks(struct buffer *buffer, const struct frame_marks *state)
 {
     wire_put_u8(buffer, (uint8_t)state->n_marks);
     for (unsigned i = 0; i < state->n_marks; i++) {
@@ -234,9 +234,9 @@ static void put_state(struct buffer *buffer, const struct frame_state *state)
     }
 }
 
-static void get_state(struct wire_reader *reader, struct frame_state *state)
+static void get_marks(struct wire_reader *reader, struct frame_marks *state)
 {
-    state->n_marks = get_choice(reader, 0, FRAME_MARKS);
+    state->n_marks = get_choice(reader, 0, FRAME_MAX_MARKS);
     for (unsigned i = 0; i < state->n_marks; i++) {
         state->marks[i].index = wire_get_u64(reader);
         state->marks[i].hash[0] = wire_get_u64(reader);
@@ -288,8 +288,8 @@ static void put_fields(struct buffer *buffer, const struct frame *frame)
     case FRAME_STATE_PIECE:
         put_state_piece(buffer, &frame->state_piece);
         return;
-    case FRAME_STATE:
-        put_state(buffer, &frame->state);
+    case FRAME_MARKS:
+        put_marks(buffer, &frame->marks);
         return;
     case FRAME_NONE:
     case FRAME_TYPES:
@@ -342,8 +342,8 @@ static void get_fields(struct wire_reader *reader, struct frame *frame)
     case FRAME_STATE_PIECE:
         get_state_piece(reader, &frame->state_piece);
         return;
-    case FRAME_STATE:
-        get_state(reader, &frame->state);
+    case FRAME_MARKS:
+        get_marks(reader, &frame->marks);
         return;
     case FRAME_NONE:
     case FRAME_TYPES:

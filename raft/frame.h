@@ -34,7 +34,7 @@ enum frame_type {
     FRAME_READ_PROBE, /* Leader to voters: what is your term? */
     FRAME_READ_TERM,
     FRAME_STATUS, /* Every 100 ms to every peer. */
-    FRAME_STATE,  /* Every second: what the sender's state is. */
+    FRAME_MARKS,  /* Every second: what the sender's state is. */
     /* State transfer, on a connection with PURPOSE_BULK (state_sender.h). */
     FRAME_STATE_ASK,   /* Receiver: I need an image. */
     FRAME_STATE_OFFER, /* Sender: this one, or none. */
@@ -113,7 +113,7 @@ struct frame_status {
     bool needs_state;  /* The sender is behind the leader's log, and waits. */
 };
 
-#define FRAME_MARKS 8u
+#define FRAME_MAX_MARKS 8u
 
 /* The hash of the sender's state when it had executed @index. */
 struct frame_mark {
@@ -121,9 +121,9 @@ struct frame_mark {
     uint64_t hash[2];
 };
 
-struct frame_state {
+struct frame_marks {
     unsigned n_marks;
-    struct frame_mark marks[FRAME_MARKS]; /* In no order (comparison.h). */
+    struct frame_mark marks[FRAME_MAX_MARKS]; /* In no order (comparison.h). */
 };
 
 /* A part of a piece in one frame. */
@@ -163,7 +163,7 @@ struct frame {
         struct frame_forward_refused forward_refused;
         struct frame_read read;
         struct frame_status status;
-        struct frame_state state;
+        struct frame_marks marks;
         struct frame_state_ask state_ask;
         struct frame_state_offer state_offer;
         struct frame_state_pull state_pull;

@@ -89,7 +89,7 @@ static void describe_self(const struct peers *peers, enum frame_purpose purpose,
 
 static bool is_control(enum frame_type type)
 {
-    return type >= FRAME_FORWARD && type <= FRAME_STATE;
+    return type >= FRAME_FORWARD && type <= FRAME_MARKS;
 }
 
 static void drop_in(struct member *member)

@@ -10,7 +10,7 @@
 #include <jansson.h>
 
 #include "tests/lib/deadline.h"
-#include "tests/lib/linearizability.h"
+#include "tests/lib/log_model.h"
 
 #define PATIENCE_MS        1500
 #define BETWEEN            20
@@ -26,6 +26,7 @@ struct log_record {
     uint64_t call;
     uint64_t answer;
     struct log_operation operation;
+    size_t seen_at; /* READ: where its events are among those that the client saw. */
 };
 
 /* Where reads showed an event. */
@@ -65,7 +66,7 @@ static bool take_append(struct log_record *record, const struct http_response *r
     json_int_t first = json_integer_value(json_object_get(body, "first_seq"));
     json_int_t last = json_integer_value(json_object_get(body, "last_seq"));
 
-    record->operation.seq = (uint64_t)last;
+    record->operation.first_seq = (uint64_t)last;
     return response->status == 201 && first > 0 && first == last;
 }
 
@@ -100,7 +101,8 @@ static bool take_read(struct log_client *client, struct log_record *record,
     if (response->status != 200 || !json_is_null(json_object_get(body, "next_cursor"))) {
         return false;
     }
-    operation->seq = (uint64_t)json_integer_value(json_object_get(body, "last_seq"));
+    operation->last_seq = (uint64_t)json_integer_value(json_object_get(body, "last_seq"));
+    record->seen_at = client->seen.size / sizeof(struct log_event);
     for (i = 0; i < json_array_size(events); i++) {
         const json_t *row = json_array_get(events, i);
         uint64_t event = (uint64_t)json_integer_value(json_object_get(row, "data"));
@@ -110,9 +112,11 @@ static bool take_read(struct log_client *client, struct log_record *record,
             return false;
         }
         note_sight(client, event, i + 1, record->answer);
-        operation->contents = log_contents_add(operation->contents, event);
+        buffer_append(&client->seen, &(struct log_event){.seq = i + 1, .event = event},
+                      sizeof(struct log_event));
+        operation->n_seen++;
     }
-    return operation->seq == i;
+    return operation->last_seq == i;
 }
 
 static bool take_answer(struct log_client *client, struct log_record *record,
@@ -166,17 +170,18 @@ static uint64_t number_of(unsigned place, uint64_t tries)
 
 static void append(struct log_client *client, unsigned place)
 {
-    struct log_record record = {.operation = {.action = LOG_APPEND}};
+    struct log_record record = {
+        .operation = {.action = LOG_APPEND, .truncate_after = LOG_NO_REWIND, .n_events = 1}};
     char target[96];
     char body[96];
 
     record.log = number_of(place, atomic_fetch_add(&client->all->tries[place], 1));
-    record.operation.event = atomic_fetch_add(&client->all->next_event, 1);
+    record.operation.first_event = atomic_fetch_add(&client->all->next_event, 1);
     (void)snprintf(target, sizeof target, "/v1/namespaces/default/sessions/log-%" PRIu64 "/events",
                    record.log);
     (void)snprintf(body, sizeof body,
                    "{\"events\":[{\"type\":\"t\",\"data\":%" PRIu64 "}],\"create\":{}}",
-                   record.operation.event);
+                   record.operation.first_event);
     perform(client, &record, "POST", target, body);
 }
 
@@ -264,6 +269,7 @@ void logs_close(struct logs *logs)
         }
         buffer_close(&logs->clients[i].history);
         buffer_close(&logs->clients[i].sights);
+        buffer_close(&logs->clients[i].seen);
     }
 }
 
@@ -292,23 +298,25 @@ static bool resolve(const struct logs *logs, struct log_record *record)
         const struct buffer *sights = &logs->clients[i].sights;
         const struct log_sight *sight;
 
-        if (record->operation.event >= sights->size / sizeof *sight) {
+        if (record->operation.first_event >= sights->size / sizeof *sight) {
             continue;
         }
-        sight = (const struct log_sight *)(const void *)sights->data + record->operation.event;
+        sight =
+            (const struct log_sight *)(const void *)sights->data + record->operation.first_event;
         if (sight->seq != 0 && (first == NULL || sight->answer < first->answer)) {
             first = sight;
         }
     }
     if (first != NULL) {
         record->answer = first->answer;
-        record->operation.seq = first->seq;
+        record->operation.first_seq = first->seq;
     }
     return first != NULL;
 }
 
 /* What all clients did with one log, as one history that the checker takes. */
-static size_t gather(struct logs *logs, uint64_t log, struct history_operation *operations)
+static size_t gather(struct logs *logs, uint64_t log, struct log_versions *versions,
+                     struct history_operation *operations)
 {
     size_t n = 0;
     unsigned i;
@@ -316,9 +324,12 @@ static size_t gather(struct logs *logs, uint64_t log, struct history_operation *
 
     for (i = 0; i < LOG_CLIENTS; i++) {
         const struct buffer *history = &logs->clients[i].history;
+        const struct log_event *seen = (const void *)logs->clients[i].seen.data;
         struct log_record *records = (void *)history->data;
 
         for (j = 0; j < history->size / sizeof *records; j++) {
+            records[j].operation.versions = versions;
+            records[j].operation.seen = seen == NULL ? NULL : seen + records[j].seen_at;
             if (records[j].log == log &&
                 (records[j].answer != UINT64_MAX || resolve(logs, &records[j]))) {
                 operations[n++] = (struct history_operation){.call = records[j].call,
@@ -341,9 +352,9 @@ static const char *check_log(uint64_t log, const struct history_operation *opera
 
         (void)snprintf(complaint, sizeof complaint,
                        "session log-%" PRIu64 " is not linearizable at %s of event %" PRIu64
-                       ", number %" PRIu64 ", contents %" PRIx64 ", called at %" PRIu64 " ns",
-                       log, what->action == LOG_APPEND ? "the append" : "a read", what->event,
-                       what->seq, what->contents, operations[furthest].call);
+                       ", number %" PRIu64 ", %u events seen, called at %" PRIu64 " ns",
+                       log, what->action == LOG_APPEND ? "the append" : "a read", what->first_event,
+                       what->first_seq + what->last_seq, what->n_seen, operations[furthest].call);
     } else if (result == LINEARIZABILITY_UNDECIDED) {
         (void)snprintf(complaint, sizeof complaint,
                        "session log-%" PRIu64 ": too many ways to order %zu", log, n);
@@ -401,7 +412,10 @@ const char *logs_check(struct logs *logs, struct logs_summary *summary)
         abort();
     }
     for (log = 0; log <= highest && wrong == NULL; log++) {
-        wrong = check_log(log, operations, gather(logs, log, operations));
+        struct log_versions *versions = log_versions_open();
+
+        wrong = check_log(log, operations, gather(logs, log, versions, operations));
+        log_versions_close(versions);
         summary->logs++;
     }
     free(operations);

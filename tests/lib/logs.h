@@ -30,6 +30,7 @@ struct log_client {
     struct http_client clients[CLUSTER_NODES];
     struct buffer history; /* Of struct log_record. */
     struct buffer sights;  /* Of struct log_sight, by event. */
+    struct buffer seen;    /* Of struct log_event: what reads showed. */
     uint64_t unknown;
     atomic_bool failed; /* @failure is written before. */
     char failure[256];

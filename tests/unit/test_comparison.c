@@ -57,7 +57,7 @@ static void execute(struct fixture *f, uint64_t index, uint64_t hash)
 
 static void hear(struct fixture *f, uint64_t id, uint64_t index, uint64_t hash)
 {
-    const struct frame_state state = {.n_marks = 1, .marks = {{.index = index, .hash = {hash, 7}}}};
+    const struct frame_marks state = {.n_marks = 1, .marks = {{.index = index, .hash = {hash, 7}}}};
 
     comparison_heard(&f->comparison, id, &state);
 }
@@ -348,7 +348,7 @@ static void without_voters_nothing_is_judged(void **state)
 static void the_newest_marks_and_the_last_index_are_told(void **state)
 {
     struct fixture *f = *state;
-    struct frame_state told;
+    struct frame_marks told;
     bool has_last = false;
     bool has_newest = false;
 
@@ -362,7 +362,7 @@ static void the_newest_marks_and_the_last_index_are_told(void **state)
     execute(f, (COMPARISON_KEPT + 9) * COMPARISON_EVERY + 3, 77);
     comparison_tell(&f->comparison, &told);
 
-    assert_int_equal(told.n_marks, FRAME_MARKS);
+    assert_int_equal(told.n_marks, FRAME_MAX_MARKS);
     for (unsigned i = 0; i < told.n_marks; i++) {
         const struct frame_mark *mark = &told.marks[i];
 

@@ -106,10 +106,10 @@ static struct frame example(enum frame_type type)
         frame.state_piece = (struct frame_state_piece){
             .piece = 1, .size = 9, .offset = 2, .bytes = slice_of_string("part")};
         break;
-    case FRAME_STATE:
-        frame.state.n_marks = FRAME_MARKS;
-        for (unsigned i = 0; i < FRAME_MARKS; i++) {
-            frame.state.marks[i] =
+    case FRAME_MARKS:
+        frame.marks.n_marks = FRAME_MAX_MARKS;
+        for (unsigned i = 0; i < FRAME_MAX_MARKS; i++) {
+            frame.marks.marks[i] =
                 (struct frame_mark){.index = i + 1, .hash = {i + 100, UINT64_MAX - i}};
         }
         break;
