@@ -263,16 +263,17 @@ static void welcome(const struct guest *guest, const struct frame_hello *hello)
 static enum status check_member(const struct peers *peers, const struct frame_hello *hello,
                                 const struct frame_hello *own, struct error *why)
 {
-    if (own->identity != IDENTITY_MEMBER || peers->n_members == 0) {
-        return error_set(why, STATUS_BUSY, "node \"%.*s\" is not in a cluster yet",
-                         (int)own->name.size, (const char *)own->name.data);
-    }
-    if (hello->identity != IDENTITY_MEMBER || !slice_equals(hello->cluster_id, own->cluster_id)) {
+    if (own->identity == IDENTITY_MEMBER &&
+        (hello->identity != IDENTITY_MEMBER || !slice_equals(hello->cluster_id, own->cluster_id))) {
         return error_set(why, STATUS_MISMATCH,
                          "node \"%.*s\" is of cluster \"%.*s\", this one of \"%.*s\"",
                          (int)hello->name.size, (const char *)hello->name.data,
                          (int)hello->cluster_id.size, (const char *)hello->cluster_id.data,
                          (int)own->cluster_id.size, (const char *)own->cluster_id.data);
+    }
+    if (own->identity != IDENTITY_MEMBER || peers->n_members == 0) {
+        return error_set(why, STATUS_BUSY, "node \"%.*s\" is not in a cluster yet",
+                         (int)own->name.size, (const char *)own->name.data);
     }
     if (hello->expected_id != own->id) {
         return error_set(why, STATUS_MISMATCH,

@@ -211,6 +211,16 @@ static void members_are_refused_until_the_cluster_is_formed(void **state)
     peer_assert_refused(f, &frame, STATUS_BUSY, "not in a cluster yet");
 }
 
+/* After a recovery, say: nodes of the cluster that it was hear at once that this is another one. */
+static void a_member_alone_tells_others_that_it_is_of_another_cluster(void **state)
+{
+    struct peer_fixture *f = *state;
+    struct frame frame = peer_good_hello(PURPOSE_CONTROL);
+
+    frame.hello.cluster_id = slice_of_string(PEER_OTHER_UUID);
+    peer_assert_refused(f, &frame, STATUS_MISMATCH, "is of cluster");
+}
+
 /* Each of these ends the connection, and node 2 is still served. */
 static void garbage_ends_the_connection(void **state)
 {
@@ -356,6 +366,8 @@ int main(void)
         TEST(a_peer_that_does_not_read_is_reset),
         TEST(who_is_not_meant_is_refused),
         TEST(members_are_refused_until_the_cluster_is_formed),
+        cmocka_unit_test_setup_teardown(a_member_alone_tells_others_that_it_is_of_another_cluster,
+                                        peer_setup, peer_teardown),
         TEST(garbage_ends_the_connection),
         TEST(who_says_nothing_is_cut),
         TEST(a_flood_of_silent_connections_is_bounded),
