@@ -18,10 +18,11 @@
 #define FORMAT         1
 #define MAX_FILE_BYTES (64u << 10) /* LIMIT_MEMBERS members fit several times. */
 
-#define FILE_IDENTITY  "identity"
-#define FILE_TEMPORARY "identity.new"
-#define FILE_DAMAGED   "damaged"
-#define FILE_LOCK      "lock"
+#define FILE_IDENTITY   "identity"
+#define FILE_TEMPORARY  "identity.new"
+#define FILE_DAMAGED    "damaged"
+#define FILE_LOCK       "lock"
+#define FILE_UNFINISHED IDENTITY_UNFINISHED
 
 struct identity_directory {
     char *path;
@@ -305,7 +306,50 @@ out:
     return status;
 }
 
-/* An empty directory has no identity yet; any other has to be of @name. */
+/* The mark of an offline command: its name, and the cluster that the directory was of, each on a
+ * line. */
+static void parse_unfinished(struct slice text, struct slice *command,
+                             struct identity_unfinished *unfinished)
+{
+    const uint8_t *end = text.size == 0 ? NULL : memchr(text.data, '\n', text.size);
+
+    *command = slice_of(text.data, end == NULL ? text.size : (size_t)(end - text.data));
+    text = end == NULL ? slice_of(NULL, 0) : slice_from(text, command->size + 1);
+    unfinished->is_there = true;
+    unfinished->cluster_id[0] = '\0';
+    if (text.size > IDENTITY_CLUSTER_BYTES) {
+        memcpy(unfinished->cluster_id, text.data, IDENTITY_CLUSTER_BYTES);
+        unfinished->cluster_id[IDENTITY_CLUSTER_BYTES] = '\0';
+    }
+}
+
+/* Was a command cut off in there? Only @command may have been, unless any may. */
+static enum status check_unfinished(const struct identity_directory *directory, bool is_any_allowed,
+                                    const char *command, struct identity_unfinished *unfinished,
+                                    struct error *error)
+{
+    struct buffer text = BUFFER_EMPTY;
+    enum status status = read_whole(directory, FILE_UNFINISHED, &text, error);
+    struct slice found;
+
+    *unfinished = (struct identity_unfinished){.is_there = false};
+    if (status == STATUS_NOT_FOUND) {
+        status = STATUS_OK;
+    } else if (status == STATUS_OK) {
+        parse_unfinished(buffer_slice(&text), &found, unfinished);
+        if (!is_any_allowed && (command == NULL || !slice_equals_string(found, command))) {
+            status = error_set(error, STATUS_INVALID,
+                               "data directory \"%s\" was left half changed by \"%.*s\": run that "
+                               "again to finish it",
+                               directory->path, (int)(found.size < 128 ? found.size : 128),
+                               (const char *)found.data);
+        }
+    }
+    buffer_close(&text);
+    return status;
+}
+
+/* An empty directory has no identity yet; any other has to be of @name, if that is not NULL. */
 static enum status read_identity(struct identity_directory *directory, const char *name,
                                  struct error *error)
 {
@@ -315,7 +359,8 @@ static enum status read_identity(struct identity_directory *directory, const cha
     if (status == STATUS_NOT_FOUND) {
         directory->stored = (struct identity){.stage = IDENTITY_EMPTY};
         status = STATUS_OK;
-        if (!copy_text(name, directory->stored.name, sizeof directory->stored.name)) {
+        if (name != NULL &&
+            !copy_text(name, directory->stored.name, sizeof directory->stored.name)) {
             status = error_set(error, STATUS_INVALID, "the node's name is longer than %u bytes",
                                LIMIT_NAME_BYTES);
         }
@@ -324,7 +369,7 @@ static enum status read_identity(struct identity_directory *directory, const cha
     if (status == STATUS_OK) {
         status = parse_identity(directory, buffer_slice(&text), &directory->stored, error);
     }
-    if (status == STATUS_OK && strcmp(directory->stored.name, name) != 0) {
+    if (status == STATUS_OK && name != NULL && strcmp(directory->stored.name, name) != 0) {
         status = error_set(error, STATUS_MISMATCH,
                            "data directory \"%s\" belongs to node \"%s\", not to \"%s\"",
                            directory->path, directory->stored.name, name);
@@ -343,8 +388,8 @@ static char *join(const char *path, const char *file)
     return (char *)joined.data; /* From malloc, as buffers are. */
 }
 
-static enum status open_inside(struct identity_directory *directory, const char *name,
-                               struct error *error)
+/* Up to the lock. */
+static enum status enter(struct identity_directory *directory, struct error *error)
 {
     enum status status = make_directory(directory->path, error);
 
@@ -356,8 +401,17 @@ static enum status open_inside(struct identity_directory *directory, const char 
         return file_error(directory, "open", "", error);
     }
     status = take_lock(directory, error);
+    return status == STATUS_OK ? refuse_if_damaged(directory, error) : status;
+}
+
+static enum status open_inside(struct identity_directory *directory, const char *name,
+                               struct error *error)
+{
+    enum status status = enter(directory, error);
+    struct identity_unfinished unfinished;
+
     if (status == STATUS_OK) {
-        status = refuse_if_damaged(directory, error);
+        status = check_unfinished(directory, false, NULL, &unfinished, error);
     }
     if (status == STATUS_OK) {
         status = read_identity(directory, name, error);
@@ -371,20 +425,26 @@ static enum status open_inside(struct identity_directory *directory, const char 
     return status;
 }
 
+static struct identity_directory *new_directory(const char *path)
+{
+    struct identity_directory *made = memory_new_zeroed(1, sizeof *made);
+
+    made->path = memory_copy_string(path);
+    made->raft = join(path, "raft");
+    made->state = join(path, "state");
+    made->images = join(path, "images");
+    made->received = join(path, "received");
+    made->fd = -1;
+    made->lock_fd = -1;
+    return made;
+}
+
 enum status identity_open(const char *path, const char *name, struct identity_directory **directory,
                           struct identity *identity, struct error *error)
 {
-    struct identity_directory *opened = memory_new_zeroed(1, sizeof *opened);
-    enum status status;
+    struct identity_directory *opened = new_directory(path);
+    enum status status = open_inside(opened, name, error);
 
-    opened->path = memory_copy_string(path);
-    opened->raft = join(path, "raft");
-    opened->state = join(path, "state");
-    opened->images = join(path, "images");
-    opened->received = join(path, "received");
-    opened->fd = -1;
-    opened->lock_fd = -1;
-    status = open_inside(opened, name, error);
     if (status != STATUS_OK) {
         identity_close(opened);
         return status;
@@ -415,6 +475,60 @@ enum status identity_store(struct identity_directory *directory, const struct id
     }
     buffer_close(&text);
     return status;
+}
+
+/* --- Offline --- */
+
+enum status identity_open_offline(const char *path, const char *command,
+                                  struct identity_directory **directory, struct identity *identity,
+                                  struct identity_unfinished *unfinished, struct error *error)
+{
+    struct identity_directory *opened = new_directory(path);
+    enum status status = enter(opened, error);
+
+    if (status == STATUS_OK) {
+        status = check_unfinished(opened, command == NULL, command, unfinished, error);
+    }
+    if (status == STATUS_OK) {
+        status = read_identity(opened, NULL, error);
+    }
+    if (status != STATUS_OK) {
+        identity_close(opened);
+        return status;
+    }
+    *identity = opened->stored;
+    *directory = opened;
+    return STATUS_OK;
+}
+
+enum status identity_begin_change(struct identity_directory *directory, const char *command,
+                                  struct error *error)
+{
+    struct buffer line = BUFFER_EMPTY;
+    enum status status;
+
+    buffer_append_format(&line, "%s\n%s\n", command, directory->stored.cluster_id);
+    status = write_durably(directory, FILE_UNFINISHED, FILE_UNFINISHED ".new", buffer_slice(&line),
+                           error);
+    buffer_close(&line);
+    return status;
+}
+
+enum status identity_end_change(struct identity_directory *directory,
+                                const struct identity *identity, struct error *error)
+{
+    enum status status;
+
+    directory->stored = (struct identity){.stage = IDENTITY_EMPTY};
+    status = identity_store(directory, identity, error);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    if (unlinkat(directory->fd, FILE_UNFINISHED, 0) != 0 && errno != ENOENT) {
+        return file_error(directory, "remove", FILE_UNFINISHED, error);
+    }
+    return fsync(directory->fd) == 0 ? STATUS_OK
+                                     : file_error(directory, "flush", FILE_UNFINISHED, error);
 }
 
 const char *identity_raft_directory(const struct identity_directory *directory)

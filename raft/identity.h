@@ -4,6 +4,7 @@
  *   DIR/lock       held by flock() while a process uses the directory
  *   DIR/identity   JSON; written to a temporary file, flushed, renamed, and the directory flushed
  *   DIR/damaged    there if something in here cannot be trusted any more: refuses to start
+ *   DIR/unfinished there while an offline command changes the rest: refuses to start
  *   DIR/raft/      the log
  *   DIR/state/     the LMDB environment
  *   DIR/images/    images of it that are being sent
@@ -20,6 +21,7 @@
 #include "raft/frame.h"
 
 #define IDENTITY_CLUSTER_BYTES 36 /* A UUID as text. */
+#define IDENTITY_UNFINISHED    "unfinished"
 
 /* Of what is damaged beyond repair. */
 #define IDENTITY_WHAT_TO_DO                                                                        \
@@ -68,6 +70,28 @@ const char *identity_received_directory(const struct identity_directory *directo
 
 /* Any thread: make later starts refuse, and say why. STATUS_IO if even that cannot be written. */
 enum status identity_mark_damaged(struct identity_directory *directory, const char *reason);
+
+/* An offline command that was cut off. */
+struct identity_unfinished {
+    bool is_there;
+    char cluster_id[IDENTITY_CLUSTER_BYTES + 1]; /* Of the directory when it began; may be "". */
+};
+
+/* For offline commands, which change who the directory belongs to. Open it as above, whatever the
+ * node's name, and whether @command was cut off in it before. If it was another one:
+ * STATUS_INVALID. @command NULL: whichever it was. */
+MUST_USE enum status identity_open_offline(const char *path, const char *command,
+                                           struct identity_directory **directory,
+                                           struct identity *identity,
+                                           struct identity_unfinished *unfinished,
+                                           struct error *error);
+/* From now on until identity_end_change(), starting a node refuses, and names @command as what has
+ * to be run again. Durable. */
+MUST_USE enum status identity_begin_change(struct identity_directory *directory,
+                                           const char *command, struct error *error);
+/* The directory belongs to @identity, whatever it was before; and all is done. Durable. */
+MUST_USE enum status identity_end_change(struct identity_directory *directory,
+                                         const struct identity *identity, struct error *error);
 
 /* Unlock and release. Accepts NULL. */
 void identity_close(struct identity_directory *directory);

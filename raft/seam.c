@@ -117,10 +117,10 @@ static unsigned trailing_at(const struct seam *seam, uint64_t index)
     return n < MIN_TRAILING ? MIN_TRAILING : n;
 }
 
-static void encode_pointer(const struct seam *seam, uint64_t index, struct buffer *buffer)
+void seam_encode_pointer(const char *cluster_id, uint64_t index, struct buffer *buffer)
 {
     wire_put_u8(buffer, POINTER_FORMAT);
-    wire_put_bytes(buffer, slice_of_string(seam->cluster_id));
+    wire_put_bytes(buffer, slice_of_string(cluster_id));
     wire_put_u64(buffer, index);
     wire_put_u64(buffer, XXH3_64bits(buffer->data, buffer->size));
     while (buffer->size % LIBRAFT_ALIGNMENT != 0) {
@@ -192,7 +192,7 @@ static int on_fsm_snapshot(struct raft_fsm *fsm, struct raft_buffer *buffers[], 
         seam->unsnapshotted_bytes < HELD_THRESHOLDS * seam->options.snapshot_threshold_bytes) {
         return RAFT_BUSY;
     }
-    encode_pointer(seam, raft->last_applied, &pointer);
+    seam_encode_pointer(seam->cluster_id, raft->last_applied, &pointer);
     *buffers = seam_new(sizeof **buffers);
     (*buffers)[0].base = seam_new(pointer.size);
     (*buffers)[0].len = pointer.size;

@@ -113,4 +113,7 @@ void seam_start_put(struct seam *seam);
 /* The age of the oldest append in flight, 0 if there is none. */
 uint64_t seam_oldest_append_ms(struct seam *seam);
 
+/* What a snapshot holds: a pointer to the state, which is durable through @index. */
+void seam_encode_pointer(const char *cluster_id, uint64_t index, struct buffer *buffer);
+
 #endif

@@ -180,6 +180,9 @@ struct check {
     struct segments_summary summary;
     uint64_t next_index;          /* Expected of the next entry; 0: not known yet. */
     char ended_in[MAX_FILE_NAME]; /* The open segment that had a torn batch. */
+    segments_entry_cb cb;         /* NULL: nobody wants the entries. */
+    void *data;
+    uint64_t after;
 };
 
 static void add_segment(struct check *check, const struct segment *segment)
@@ -218,6 +221,7 @@ static void note_file(struct check *check, const char *name)
                &end) == 3 &&
         end > 0 && name[end] == '\0' && index > check->summary.snapshot_index) {
         check->summary.snapshot_index = index;
+        check->summary.snapshot_term = term;
     }
 }
 
@@ -270,9 +274,32 @@ static enum status corrupt(struct check *check, const struct segment *segment, s
                      check->directory, segment->name, offset, what);
 }
 
-/* Take valid batches from @content on; *@offset is where they end. */
+/* Give the entries of an undamaged batch, of which the first has @index. */
+static enum status give_entries(struct check *check, struct slice bytes, const struct batch *batch,
+                                uint64_t index)
+{
+    const uint8_t *header = bytes.data + CHECKSUM_BYTES + COUNT_BYTES;
+    struct slice rest = slice_of(header + batch->n_entries * ENTRY_HEADER_SIZE,
+                                 batch->size - CHECKSUM_BYTES - COUNT_BYTES -
+                                     (size_t)batch->n_entries * ENTRY_HEADER_SIZE);
+    enum status status = STATUS_OK;
+
+    for (uint64_t i = 0; i < batch->n_entries && status == STATUS_OK; i++, index++) {
+        struct slice entry = slice_of(rest.data, get_u32(header + 12));
+
+        if (index > check->after) {
+            status = check->cb(check->data, index, get_u64(header), header[8], entry, check->error);
+        }
+        rest = slice_from(rest, entry.size);
+        header += ENTRY_HEADER_SIZE;
+    }
+    return status;
+}
+
+/* Take valid batches from @content on, whose first entry has index @first; *@offset is where they
+ * end. */
 static enum status walk(struct check *check, const struct segment *segment, struct slice content,
-                        size_t *offset, uint64_t *n_entries)
+                        uint64_t first, size_t *offset, uint64_t *n_entries)
 {
     struct batch batch;
 
@@ -283,6 +310,14 @@ static enum status walk(struct check *check, const struct segment *segment, stru
             return corrupt(check, segment, *offset, "a term is lower than one before it");
         }
         check->summary.last_term = batch.last_term;
+        if (check->cb != NULL) {
+            enum status status =
+                give_entries(check, slice_from(content, *offset), &batch, first + *n_entries);
+
+            if (status != STATUS_OK) {
+                return status;
+            }
+        }
         *n_entries += batch.n_entries;
         *offset += batch.size;
     }
@@ -296,7 +331,7 @@ static enum status check_closed(struct check *check, const struct segment *segme
     size_t offset;
     enum status status;
 
-    status = walk(check, segment, content, &offset, &n_entries);
+    status = walk(check, segment, content, segment->first, &offset, &n_entries);
     if (status != STATUS_OK) {
         return status;
     }
@@ -324,7 +359,7 @@ static enum status check_open(struct check *check, const struct segment *segment
                          "\"%s/%s\" has a damaged batch, but \"%s\" goes on behind it" ADVICE,
                          check->directory, check->ended_in, segment->name);
     }
-    status = walk(check, segment, content, &offset, &n_entries);
+    status = walk(check, segment, content, check->next_index, &offset, &n_entries);
     if (status != STATUS_OK) {
         return status;
     }
@@ -450,32 +485,107 @@ static enum status check_segments(struct check *check)
     return STATUS_OK;
 }
 
+static enum status check_all(struct check *check, struct segments_summary *summary)
+{
+    enum status status = list_files(check);
+
+    if (status == STATUS_OK) {
+        status = check_segments(check);
+    }
+    free(check->segments);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    check->summary.last_index = check->next_index == 0 ? 0 : check->next_index - 1;
+    if (check->summary.last_index < check->summary.snapshot_index) {
+        check->summary.last_index = check->summary.snapshot_index;
+    }
+    if (check->summary.first_index == 0 &&
+        check->summary.last_index > check->summary.snapshot_index) {
+        check->summary.first_index = check->summary.snapshot_index + 1;
+    }
+    *summary = check->summary;
+    return STATUS_OK;
+}
+
 enum status segments_check(const char *directory, uint64_t stored, struct segments_summary *summary,
                            struct error *error)
 {
     struct check check = {.directory = directory, .error = error};
-    enum status status = list_files(&check);
+    struct segments_summary found;
+    enum status status = check_all(&check, &found);
 
-    if (status == STATUS_OK) {
-        status = check_segments(&check);
-    }
-    free(check.segments);
     if (status != STATUS_OK) {
         return status;
     }
-    check.summary.last_index = check.next_index == 0 ? 0 : check.next_index - 1;
-    if (check.summary.last_index < check.summary.snapshot_index) {
-        check.summary.last_index = check.summary.snapshot_index;
-    }
-    if (check.summary.first_index == 0 && check.summary.last_index > check.summary.snapshot_index) {
-        check.summary.first_index = check.summary.snapshot_index + 1;
-    }
-    if (check.summary.last_index < stored) {
+    if (found.last_index < stored) {
         return error_set(error, STATUS_MISMATCH,
                          "the log in \"%s\" ends at %" PRIu64 ", but this node had stored up to "
                          "%" PRIu64 ": entries that it acknowledged are lost" ADVICE,
-                         directory, check.summary.last_index, stored);
+                         directory, found.last_index, stored);
     }
-    *summary = check.summary;
+    *summary = found;
+    return STATUS_OK;
+}
+
+enum status segments_read(const char *directory, uint64_t after, segments_entry_cb cb, void *data,
+                          struct segments_summary *summary, struct error *error)
+{
+    struct check check = {
+        .directory = directory, .error = error, .cb = cb, .data = data, .after = after};
+
+    return check_all(&check, summary);
+}
+
+/* --- The term --- */
+
+/* libraft's two files, written in turn: u64 format, version, term, vote. */
+static bool read_metadata(const char *directory, unsigned which, uint64_t *version, uint64_t *term,
+                          bool *is_there)
+{
+    char *path = memory_new(strlen(directory) + MAX_FILE_NAME);
+    uint8_t bytes[4 * sizeof(uint64_t)] = {0};
+    bool is_good;
+    int fd;
+
+    (void)sprintf(path, "%s/metadata%u", directory, which);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    free(path);
+    if (fd < 0) {
+        *is_there = *is_there || errno != ENOENT;
+        return false;
+    }
+    *is_there = true;
+    is_good = read(fd, bytes, sizeof bytes) == (ssize_t)sizeof bytes && get_u64(bytes) == FORMAT;
+    (void)close(fd); /* Only read. */
+    *version = get_u64(bytes + 8);
+    *term = get_u64(bytes + 16);
+    return is_good;
+}
+
+enum status segments_term(const char *directory, uint64_t *term, struct error *error)
+{
+    uint64_t best_version = 0;
+    uint64_t best_term = 0;
+    bool is_there = false;
+    bool is_good = false;
+
+    for (unsigned which = 1; which <= 2; which++) {
+        uint64_t version;
+        uint64_t found;
+
+        if (read_metadata(directory, which, &version, &found, &is_there)) {
+            is_good = true;
+            if (version >= best_version) {
+                best_version = version;
+                best_term = found;
+            }
+        }
+    }
+    if (is_there && !is_good) {
+        return error_set(error, STATUS_CORRUPT, "the term in \"%s\" cannot be read" ADVICE,
+                         directory);
+    }
+    *term = best_term;
     return STATUS_OK;
 }

@@ -9,14 +9,7 @@
  * so the import ends, and what was durable before is the place to go on from. */
 #include "storage/image_import.h"
 
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <libgen.h>
-#include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "daemon/base/memory.h"
 #include "storage/bulk.h"
@@ -123,112 +116,4 @@ void image_import_close(struct image_import *import)
     bulk_close(import->bulk);
     image_reader_close(import->reader);
     free(import);
-}
-
-/* --- Directories --- */
-
-enum status image_import_discard(const char *directory, struct error *error)
-{
-    DIR *opened = opendir(directory);
-    const struct dirent *entry;
-    int rv = opened == NULL && errno != ENOENT ? -1 : 0;
-
-    while (rv == 0 && opened != NULL && (entry = readdir(opened)) != NULL) {
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
-            rv = unlinkat(dirfd(opened), entry->d_name, 0);
-        }
-    }
-    if (rv == 0 && opened != NULL) {
-        rv = rmdir(directory);
-    }
-    if (rv != 0) {
-        rv = errno;
-        (void)error_set(error, status_from_errno(rv), "could not remove \"%s\": %s", directory,
-                        strerror(rv)); /* Returned below. */
-    }
-    if (opened != NULL) {
-        (void)closedir(opened); /* Only read. */
-    }
-    return rv == 0 ? STATUS_OK : status_from_errno(rv);
-}
-
-static enum status path_error(const char *action, const char *path, struct error *error)
-{
-    int number = errno;
-
-    return error_set(error, status_from_errno(number), "could not %s \"%s\": %s", action, path,
-                     strerror(number));
-}
-
-/* Make renames in the directory that holds @path durable. */
-static enum status sync_parent(const char *path, struct error *error)
-{
-    char *copy = memory_copy_string(path);
-    enum status status = STATUS_OK;
-    int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-    if (fd < 0 || fsync(fd) != 0) {
-        status = path_error("sync the directory of", path, error);
-    }
-    if (fd >= 0) {
-        (void)close(fd); /* Nothing was written through it. */
-    }
-    free(copy);
-    return status;
-}
-
-/* "@path.old", for free(). */
-static char *old_path(const char *path)
-{
-    struct buffer text = BUFFER_EMPTY;
-
-    buffer_append_format(&text, "%s.old", path);
-    buffer_append_byte(&text, 0);
-    return (char *)text.data; /* From malloc, as buffers are. */
-}
-
-static enum status swap(const char *from, const char *to, const char *old, struct error *error)
-{
-    enum status status = image_import_discard(old, error);
-
-    if (status != STATUS_OK) {
-        return status;
-    }
-    if (rename(to, old) != 0 && errno != ENOENT) {
-        return path_error("move away", to, error);
-    }
-    if (rename(from, to) != 0) {
-        status = path_error("move to its place", from, error);
-        (void)rename(old, to); /* As it was; if that fails too, the next start repairs it. */
-        return status;
-    }
-    status = sync_parent(to, error);
-    return status == STATUS_OK ? image_import_discard(old, error) : status;
-}
-
-enum status image_install(const char *from, const char *to, struct error *error)
-{
-    char *old = old_path(to);
-    enum status status = swap(from, to, old, error);
-
-    free(old);
-    return status;
-}
-
-enum status image_install_repair(const char *to, struct error *error)
-{
-    char *old = old_path(to);
-    enum status status = STATUS_OK;
-
-    if (access(to, F_OK) != 0 && access(old, F_OK) == 0) {
-        if (rename(old, to) != 0) {
-            status = path_error("move back", old, error);
-        } else {
-            status = sync_parent(to, error);
-        }
-    } else {
-        status = image_import_discard(old, error);
-    }
-    free(old);
-    return status;
 }

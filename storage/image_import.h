@@ -35,13 +35,4 @@ const struct image_totals *image_import_totals(const struct image_import *import
 /* Unless it is done, what was not durable is gone. Accepts NULL. */
 void image_import_close(struct image_import *import);
 
-/* Remove @directory and the files in it, if it is there. */
-MUST_USE enum status image_import_discard(const char *directory, struct error *error);
-
-/* Put the store in @from in the place of @to, durably; none of them may be open. What was in @to is
- * in "@to.old" meanwhile, and removed at the end. After a crash, image_install_repair(@to) at the
- * next start has either the one or the other at @to. Both lie in one directory. */
-MUST_USE enum status image_install(const char *from, const char *to, struct error *error);
-MUST_USE enum status image_install_repair(const char *to, struct error *error);
-
 #endif

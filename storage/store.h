@@ -80,8 +80,9 @@ void txn_undo(struct txn *txn);
 struct state *txn_state(struct txn *txn);
 
 /* What two replicas compare at the same applied_index: the records and the replicated facts. */
-void store_state_hash(const struct state *state, uint64_t hash[2]);
 void txn_state_hash(struct txn *txn, uint64_t hash[2]);
+/* The same of facts that were read elsewhere. Pure. */
+void store_state_hash(const struct state *state, uint64_t hash[2]);
 
 /* What is committed and not flushed. The apply thread, without a write transaction. */
 struct store_unflushed {

@@ -80,10 +80,58 @@ const struct cli_command_info cli_commands[N_COMMANDS] = {
     [COMMAND_SESSION_DELETE] = {"session", "delete", "ID", 1, 1, "remove a session and its log",
                                 "Examples:\n"
                                 "  holdfast session delete s1\n"},
+    [COMMAND_SNAPSHOT_SAVE] =
+        {"snapshot", "save", "FILE", 1, 1, "fetch the whole state into a file, and verify it",
+         "The file holds everything that was acknowledged before the command began. It is written\n"
+         "to FILE.partial, continued if the connection breaks, verified, and only then put in the\n"
+         "place of FILE. --timeout is for a standstill, not for the whole: without it, 60s, and "
+         "10m\n"
+         "until the first byte, as the node writes the image to its own disk first.\n"
+         "\n"
+         "Examples:\n"
+         "  holdfast snapshot save backup.image\n"
+         "  holdfast snapshot save --stale backup.image   # what one node has, without the "
+         "leader\n"},
+    [COMMAND_SNAPSHOT_VERIFY] = {"snapshot", "verify", "FILE", 1, 1,
+                                 "check every byte of such a file",
+                                 "Needs no cluster.\n"
+                                 "\n"
+                                 "Examples:\n"
+                                 "  holdfast snapshot verify backup.image && echo good\n"},
+    [COMMAND_SNAPSHOT_INSPECT] =
+        {"snapshot", "inspect", "FILE", 1, 1, "say what is in such a file, and check it",
+         "Needs no cluster.\n"
+         "\n"
+         "Examples:\n"
+         "  holdfast snapshot inspect backup.image\n"
+         "  holdfast snapshot inspect backup.image -o json | jq .revision\n"},
+    [COMMAND_RESTORE] =
+        {NULL, "restore", "FILE", 1, 1, "make a new cluster of one node from a snapshot",
+         "Fills DIR, which has to be missing or empty. The cluster is a new one: it has its own\n"
+         "UUID, and its revisions go on far above those of the old one. Start the node on DIR as\n"
+         "the output says; others join it. A restore that was cut off is run again.\n"
+         "\n"
+         "Examples:\n"
+         "  holdfast restore backup.image --data-dir /var/lib/holdfast --name n1\n"},
+    [COMMAND_RECOVER] =
+        {NULL, "recover", "[DIR...]", 0, 64,
+         "make a survivor a new cluster of one, when a majority is lost for good",
+         "Only when the other voters will never come back: what they alone had is lost. No node "
+         "may\n"
+         "run on DIR. Without --yes it says what is there and what could be missing, and changes\n"
+         "nothing. The cluster is a new one, with its own UUID: nodes of the old one can neither\n"
+         "join nor disturb it. With several survivors, use the one that --inspect calls newest.\n"
+         "\n"
+         "Examples:\n"
+         "  holdfast recover --inspect /mnt/n1 /mnt/n2       # which one is newest?\n"
+         "  holdfast recover --data-dir /var/lib/holdfast    # what would be done\n"
+         "  holdfast recover --data-dir /var/lib/holdfast --yes\n"},
 };
 
-#define BIT(command)  (1u << COMMAND_##command)
-#define READS         (BIT(GET) | BIT(LIST) | BIT(SESSION_GET) | BIT(SESSION_LIST) | BIT(SESSION_EVENTS))
+#define BIT(command) (1u << COMMAND_##command)
+#define READS                                                                                      \
+    (BIT(GET) | BIT(LIST) | BIT(SESSION_GET) | BIT(SESSION_LIST) | BIT(SESSION_EVENTS) |           \
+     BIT(SNAPSHOT_SAVE))
 #define LISTS         (BIT(LIST) | BIT(SESSION_LIST) | BIT(SESSION_EVENTS))
 #define PRECONDITIONS (BIT(PUT) | BIT(DELETE) | BIT(SESSION_CREATE) | BIT(SESSION_DELETE))
 
@@ -142,6 +190,16 @@ const struct cli_flag_info cli_flags[N_CLI_FLAGS] = {
                     "only events in front of N"},
     [CLI_LAST] = {"last", 0, VALUE_REQUIRED, "N", BIT(SESSION_EVENTS),
                   "the last N events (1 to 500), the oldest of them first"},
+    [CLI_DATA_DIR] = {"data-dir", 0, VALUE_REQUIRED, "DIR", BIT(RESTORE) | BIT(RECOVER),
+                      "the node's data directory (required)"},
+    [CLI_NAME] = {"name", 0, VALUE_REQUIRED, "NAME", BIT(RESTORE), "of the node [n1]"},
+    [CLI_PEER_ADDRESS] = {"peer-address", 0, VALUE_REQUIRED, "HOST:PORT", BIT(RESTORE),
+                          "where other nodes will reach it [127.0.0.1:7081]"},
+    [CLI_API_ADDRESS] = {"api-address", 0, VALUE_REQUIRED, "HOST:PORT", BIT(RESTORE),
+                         "where clients will reach it [127.0.0.1:7080]"},
+    [CLI_INSPECT] = {"inspect", 0, VALUE_NONE, NULL, BIT(RECOVER),
+                     "only look at the directories, and compare them"},
+    [CLI_YES] = {"yes", 0, VALUE_NONE, NULL, BIT(RECOVER), "do it"},
 };
 
 bool cli_flag_fits(enum cli_flag flag, enum cli_command command)

@@ -283,6 +283,19 @@ static enum status check_together(const struct cli_options *options, struct erro
         return error_set(error, STATUS_INVALID,
                          "--last excludes --order, --limit, --cursor and --all");
     }
+    if ((options->command == COMMAND_RESTORE && !cli_given(options, CLI_DATA_DIR)) ||
+        (options->command == COMMAND_RECOVER && !cli_given(options, CLI_DATA_DIR) &&
+         !cli_given(options, CLI_INSPECT))) {
+        return error_set(error, STATUS_INVALID, "--data-dir is missing (try --help)");
+    }
+    if (options->command == COMMAND_RECOVER && options->n_operands > 0 &&
+        !cli_given(options, CLI_INSPECT)) {
+        return error_set(error, STATUS_INVALID,
+                         "directories to compare need --inspect; the one to recover is --data-dir");
+    }
+    if (cli_given(options, CLI_INSPECT) && cli_given(options, CLI_YES)) {
+        return error_set(error, STATUS_INVALID, "--inspect and --yes exclude each other");
+    }
     if (options->event_ids.count != 0 && options->event_ids.count != options->n_operands - 1) {
         return error_set(error, STATUS_INVALID, "give --id for each event or for none");
     }

@@ -31,6 +31,11 @@ enum cli_exit run_session_list(struct cli *cli);
 enum cli_exit run_session_append(struct cli *cli);
 enum cli_exit run_session_events(struct cli *cli);
 enum cli_exit run_session_delete(struct cli *cli);
+enum cli_exit run_snapshot_save(struct cli *cli);
+enum cli_exit run_snapshot_verify(struct cli *cli);
+enum cli_exit run_snapshot_inspect(struct cli *cli);
+enum cli_exit run_restore(struct cli *cli);
+enum cli_exit run_recover(struct cli *cli);
 
 /* A request for /v1/namespaces/{ns}/@path, followed by @name, percent-encoded, if it is not NULL.
  */

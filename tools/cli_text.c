@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <wchar.h>
 
 #include "daemon/base/check.h"
@@ -107,6 +108,22 @@ size_t text_width(struct slice text)
         text = slice_from(text, size == 0 ? 1 : size);
     }
     return width;
+}
+
+void text_time(uint64_t ms, char text[TEXT_TIME_BYTES])
+{
+    time_t seconds = (time_t)(ms / 1000);
+    struct tm parts;
+    size_t size = 0;
+
+    if (ms > 0 && gmtime_r(&seconds, &parts) != NULL) {
+        size = strftime(text, TEXT_TIME_BYTES - 8, "%Y-%m-%dT%H:%M:%S", &parts);
+    }
+    if (size == 0) {
+        (void)snprintf(text, TEXT_TIME_BYTES, "-");
+    } else {
+        (void)snprintf(text + size, TEXT_TIME_BYTES - size, ".%03uZ", (unsigned)(ms % 1000));
+    }
 }
 
 void table_init(struct table *table, const char *const *names)

@@ -23,6 +23,10 @@ size_t text_width(struct slice text);
 /* The longest start of @text that takes at most @columns; never cuts a character in two. */
 struct slice text_cut(struct slice text, size_t columns);
 
+/* A time in milliseconds since 1970, as RFC 3339 in UTC; "-" for 0. */
+#define TEXT_TIME_BYTES 48
+void text_time(uint64_t ms, char text[TEXT_TIME_BYTES]);
+
 /* Rows and columns. Cells are copied, and escaped. */
 #define TABLE_MAX_COLUMNS 12
 

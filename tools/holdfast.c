@@ -20,6 +20,11 @@ static enum cli_exit (*const runs[N_COMMANDS])(struct cli *cli) = {
     [COMMAND_SESSION_APPEND] = run_session_append,
     [COMMAND_SESSION_EVENTS] = run_session_events,
     [COMMAND_SESSION_DELETE] = run_session_delete,
+    [COMMAND_SNAPSHOT_SAVE] = run_snapshot_save,
+    [COMMAND_SNAPSHOT_VERIFY] = run_snapshot_verify,
+    [COMMAND_SNAPSHOT_INSPECT] = run_snapshot_inspect,
+    [COMMAND_RESTORE] = run_restore,
+    [COMMAND_RECOVER] = run_recover,
 };
 
 /* Messages quote arguments and answers; both may hold anything. */

@@ -95,6 +95,40 @@ static void save_batch(const char *name, struct slice bytes)
     buffer_close(&content);
 }
 
+struct reading {
+    uint64_t last;
+    uint64_t last_term;
+    uint64_t sum;
+};
+
+static enum status on_entry(void *data, uint64_t index, uint64_t term, uint8_t type,
+                            struct slice bytes, struct error *error)
+{
+    struct reading *reading = data;
+
+    (void)type;
+    (void)error;
+    CHECK(reading->last == 0 || index == reading->last + 1);
+    CHECK(term >= reading->last_term);
+    for (size_t i = 0; i < bytes.size; i++) {
+        reading->sum += bytes.data[i];
+    }
+    reading->last = index;
+    reading->last_term = term;
+    return STATUS_OK;
+}
+
+/* What passes the check can be read, and ends where the check says. */
+static void read_entries(const struct segments_summary *checked)
+{
+    struct reading reading = {0};
+    struct segments_summary summary;
+
+    CHECK(segments_read(directory, 0, on_entry, &reading, &summary, NULL) == STATUS_OK);
+    CHECK(summary.last_index == checked->last_index);
+    CHECK(reading.last == 0 || reading.last == summary.last_index);
+}
+
 static void check(void)
 {
     struct segments_summary summary;
@@ -104,6 +138,7 @@ static void check(void)
         CHECK(summary.first_index <= summary.last_index);
         CHECK(summary.snapshot_index == 0);
         CHECK(summary.last_index > 0 || summary.last_term == 0);
+        read_entries(&summary);
     } else {
         CHECK(error.text[0] != '\0');
     }

@@ -79,10 +79,11 @@ static bool answer(const struct client *client, const struct stub_step *step)
     ssize_t n;
 
     buffer_append_format(&text, "HTTP/1.1 %u X\r\n%sContent-Length: %zu\r\n\r\n%s", step->status,
-                         step->fields == NULL ? "" : step->fields, strlen(body), body);
+                         step->fields == NULL ? "" : step->fields,
+                         strlen(body) + (step->conduct == STUB_CUT ? 1 : 0), body);
     n = send(client->fd, text.data, text.size, MSG_NOSIGNAL);
     buffer_close(&text);
-    return n >= 0;
+    return n >= 0 && step->conduct != STUB_CUT;
 }
 
 /* Answer all complete requests. False if the connection is to be closed. */
@@ -95,7 +96,7 @@ static bool serve(struct stub_server *server, struct client *client)
 
         buffer_consume(&client->input, size);
         if (step->conduct == STUB_CLOSE ||
-            (step->conduct == STUB_ANSWER && !answer(client, step))) {
+            (step->conduct != STUB_SILENT && !answer(client, step))) {
             return false;
         }
     }

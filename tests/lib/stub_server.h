@@ -13,6 +13,7 @@ enum stub_conduct {
     STUB_ANSWER,
     STUB_CLOSE,  /* Close the connection instead. */
     STUB_SILENT, /* Say nothing. */
+    STUB_CUT,    /* Announce one byte more than the body has, and close behind it. */
     STUB_END     /* Ends a script. */
 };
 

@@ -126,6 +126,17 @@ static void mistakes_are_told(void **state)
         {{"status", "-t", "0"}, "--timeout: \"0\" is not a time like 500ms, 30s, 5m, 2h or 7d"},
         {{"status", "-e", "a b"}, "endpoint \"a b\" is not of the form http://HOST:PORT"},
         {{"session", "append", "s", "1", "2", "--id=x"}, "give --id for each event or for none"},
+        {{"snapshot"}, "\"snapshot\" needs a second word (try --help)"},
+        {{"snapshot", "save"}, "\"save\" needs FILE (try --help)"},
+        {{"snapshot", "verify", "f", "--stale"},
+         "--stale does not go with \"verify\" (try --help)"},
+        {{"restore", "f"}, "--data-dir is missing (try --help)"},
+        {{"restore", "f", "--data-dir", "d", "--yes"},
+         "--yes does not go with \"restore\" (try --help)"},
+        {{"recover"}, "--data-dir is missing (try --help)"},
+        {{"recover", "d1", "--data-dir", "d2"},
+         "directories to compare need --inspect; the one to recover is --data-dir"},
+        {{"recover", "--inspect", "--yes", "d"}, "--inspect and --yes exclude each other"},
     };
     struct fixture *f = *state;
 

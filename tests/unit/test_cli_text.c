@@ -12,6 +12,7 @@
 #include <jansson.h>
 #include <locale.h>
 
+#include "tools/cli_progress.h"
 #include "tools/cli_text.h"
 
 static void assert_escaped(struct slice text, enum text_kind kind, const char *expected)
@@ -137,6 +138,47 @@ static void the_last_column_is_cut_to_the_terminal(void **state)
     buffer_close(&out);
 }
 
+static void assert_time(uint64_t ms, const char *expected)
+{
+    char text[TEXT_TIME_BYTES];
+
+    text_time(ms, text);
+    assert_string_equal(text, expected);
+}
+
+static void times_are_in_utc_with_milliseconds(void **state)
+{
+    (void)state;
+    assert_time(0, "-");
+    assert_time(1, "1970-01-01T00:00:00.001Z");
+    assert_time(1700000000123, "2023-11-14T22:13:20.123Z");
+}
+
+static void assert_progress(uint64_t done, uint64_t of, uint64_t since, uint64_t ms,
+                            const char *expected)
+{
+    struct buffer line = BUFFER_EMPTY;
+
+    progress_line(&line, "receiving", done, of, since, ms);
+    buffer_append_byte(&line, 0);
+    assert_string_equal((const char *)line.data, expected);
+    buffer_close(&line);
+}
+
+static void progress_tells_how_fast_and_how_long(void **state)
+{
+    (void)state;
+    assert_progress(0, 0, 0, 0, "receiving  0 B");
+    assert_progress(1536, 0, 1536, 500, "receiving  1.5 KiB"); /* Too early for a rate. */
+    assert_progress(10u << 20, 100u << 20, 10u << 20, 2000,
+                    "receiving  10.0 MiB of 100.0 MiB, 5.0 MiB/s, 18 s left");
+    assert_progress(10u << 20, 3ull << 30, 1u << 20, 1000,
+                    "receiving  10.0 MiB of 3.0 GiB, 1.0 MiB/s, 51 min 2 s left");
+    assert_progress(0, 1ull << 40, 100u << 20, 1000,
+                    "receiving  0 B of 1.0 TiB, 100.0 MiB/s, 2 h 54 min left");
+    assert_progress(100, 100, 100, 1000, "receiving  100 B of 100 B, 100 B/s");
+}
+
 static void wide_characters_count_twice(void **state)
 {
     (void)state;
@@ -159,6 +201,8 @@ int main(void)
         cmocka_unit_test(escaped_json_means_the_same),
         cmocka_unit_test(columns_are_aligned_and_cells_cannot_break_rows),
         cmocka_unit_test(the_last_column_is_cut_to_the_terminal),
+        cmocka_unit_test(times_are_in_utc_with_milliseconds),
+        cmocka_unit_test(progress_tells_how_fast_and_how_long),
         cmocka_unit_test(wide_characters_count_twice),
     };
 

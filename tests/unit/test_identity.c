@@ -296,6 +296,65 @@ static void a_damaged_directory_refuses_and_says_why(void **state)
     assert_non_null(strstr(f->error.text, "remove the directory"));
 }
 
+static enum status open_offline(struct fixture *f, const char *command,
+                                struct identity_unfinished *unfinished)
+{
+    return identity_open_offline(f->path, command, &f->directory, &f->identity, unfinished,
+                                 &f->error);
+}
+
+static void an_offline_command_makes_it_another_node_s(void **state)
+{
+    struct fixture *f = *state;
+    struct identity first = an_identity();
+    struct identity second = an_identity();
+    struct identity_unfinished unfinished;
+
+    assert_int_equal(open_as(f, "n1"), STATUS_OK);
+    store(f, &first);
+    close_it(f);
+    strcpy(second.cluster_id, OTHER_UUID);
+    strcpy(second.name, "n9");
+    second.id = 5;
+
+    assert_int_equal(open_offline(f, "holdfast recover", &unfinished), STATUS_OK);
+    assert_string_equal(f->identity.name, "n1");
+    assert_false(unfinished.is_there);
+    assert_int_equal(identity_begin_change(f->directory, "holdfast recover", &f->error), STATUS_OK);
+    assert_int_equal(identity_end_change(f->directory, &second, &f->error), STATUS_OK);
+    close_it(f);
+    assert_int_equal(open_as(f, "n9"), STATUS_OK);
+    assert_string_equal(f->identity.cluster_id, OTHER_UUID);
+}
+
+static void while_a_command_is_unfinished_no_node_starts(void **state)
+{
+    struct fixture *f = *state;
+    struct identity first = an_identity();
+    struct identity_unfinished unfinished;
+
+    assert_int_equal(open_as(f, "n1"), STATUS_OK);
+    store(f, &first);
+    close_it(f);
+    assert_int_equal(open_offline(f, "holdfast recover", &unfinished), STATUS_OK);
+    assert_int_equal(identity_begin_change(f->directory, "holdfast recover", &f->error), STATUS_OK);
+    close_it(f);
+
+    assert_int_equal(open_as(f, "n1"), STATUS_INVALID);
+    assert_non_null(strstr(f->error.text, "was left half changed by \"holdfast recover\": run that "
+                                          "again to finish it"));
+    assert_int_equal(open_offline(f, "holdfast restore", &unfinished), STATUS_INVALID);
+    assert_int_equal(open_offline(f, "holdfast recover", &unfinished), STATUS_OK);
+    assert_true(unfinished.is_there);
+    assert_string_equal(unfinished.cluster_id, UUID);
+    close_it(f);
+    assert_int_equal(open_offline(f, NULL, &unfinished), STATUS_OK);
+    assert_true(unfinished.is_there);
+    close_it(f);
+    write_file(f, "unfinished", ""); /* Even an empty mark is one. */
+    assert_int_equal(open_as(f, "n1"), STATUS_INVALID);
+}
+
 static void a_file_in_place_of_the_directory_is_refused(void **state)
 {
     struct fixture *f = *state;
@@ -435,6 +494,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_rename_that_did_not_happen_leaves_the_old_identity, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_damaged_directory_refuses_and_says_why, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_offline_command_makes_it_another_node_s, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(while_a_command_is_unfinished_no_node_starts, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(a_file_in_place_of_the_directory_is_refused, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_store_that_fails_leaves_the_old_identity, setup,

@@ -17,6 +17,7 @@
 #include <cmocka.h>
 #include <lmdb.h>
 
+#include "daemon/base/files.h"
 #include "storage/image_export.h"
 #include "storage/image_file.h"
 #include "storage/image_import.h"
@@ -262,7 +263,7 @@ static void an_imported_store_goes_on(void **state)
     feed(f, UINT64_MAX);
     end(f);
     state_close(other);
-    assert_int_equal(image_install(f->target, other->directory, &f->error), STATUS_OK);
+    assert_int_equal(files_replace(f->target, other->directory, &f->error), STATUS_OK);
     state_open(other);
     other->now_ms = f->state->now_ms;
     for (unsigned i = 0; i < 30; i++) {
@@ -386,7 +387,7 @@ static void an_import_that_failed_anywhere_can_be_done_again(void **state)
         }
         end(f);
         assert_same_store(f, f->target);
-        assert_int_equal(image_import_discard(f->target, &f->error), STATUS_OK);
+        assert_int_equal(files_remove_directory(f->target, &f->error), STATUS_OK);
     } while (was_struck);
     assert_true(nth > 30);
 }
@@ -422,15 +423,15 @@ static void installing_replaces_what_was_there(void **state)
     (void)snprintf(to, sizeof to, "%s/place", f->state->directory);
     (void)snprintf(old, sizeof old, "%s.old", to);
     make_directory(f->target, "first");
-    assert_int_equal(image_install(f->target, to, &f->error), STATUS_OK);
+    assert_int_equal(files_replace(f->target, to, &f->error), STATUS_OK);
     assert_true(holds(to, "first"));
     make_directory(f->target, "second");
     make_directory(old, "left over");
-    assert_int_equal(image_install(f->target, to, &f->error), STATUS_OK);
+    assert_int_equal(files_replace(f->target, to, &f->error), STATUS_OK);
     assert_true(holds(to, "second"));
     assert_false(holds(to, "first"));
     assert_int_not_equal(access(old, F_OK), 0);
-    assert_int_equal(image_install(f->target, to, &f->error), STATUS_NOT_FOUND);
+    assert_int_equal(files_replace(f->target, to, &f->error), STATUS_NOT_FOUND);
     assert_true(holds(to, "second")); /* It was put back. */
 }
 
@@ -443,13 +444,13 @@ static void an_installation_that_was_cut_off_is_repaired(void **state)
     (void)snprintf(to, sizeof to, "%s/place", f->state->directory);
     (void)snprintf(old, sizeof old, "%s.old", to);
     make_directory(old, "before"); /* It was moved away, and nothing came. */
-    assert_int_equal(image_install_repair(to, &f->error), STATUS_OK);
+    assert_int_equal(files_repair(to, &f->error), STATUS_OK);
     assert_true(holds(to, "before"));
     make_directory(old, "even older"); /* The new one came, and this was not removed. */
-    assert_int_equal(image_install_repair(to, &f->error), STATUS_OK);
+    assert_int_equal(files_repair(to, &f->error), STATUS_OK);
     assert_true(holds(to, "before"));
     assert_int_not_equal(access(old, F_OK), 0);
-    assert_int_equal(image_install_repair(to, &f->error), STATUS_OK);
+    assert_int_equal(files_repair(to, &f->error), STATUS_OK);
 }
 
 int main(void)

@@ -126,6 +126,99 @@ static void an_empty_directory_is_an_empty_log(void **state)
     assert_int_equal(check(f, 1), STATUS_MISMATCH);
 }
 
+struct reading {
+    uint64_t next; /* Expected. */
+    uint64_t n;
+    uint64_t bytes;
+    uint64_t ends_at; /* 0: never. */
+};
+
+static enum status on_entry(void *data, uint64_t index, uint64_t term, uint8_t type,
+                            struct slice bytes, struct error *error)
+{
+    struct reading *reading = data;
+
+    assert_int_equal(index, reading->next++);
+    assert_int_equal(term, index <= 3 ? 1 : 2);
+    assert_int_equal(type, 1);
+    for (size_t i = 0; i < bytes.size && index != 2; i++) { /* The second of a batch goes on. */
+        assert_int_equal(bytes.data[i], (uint8_t)(i * 7 + term));
+    }
+    reading->n++;
+    reading->bytes += bytes.size;
+    return index == reading->ends_at ? error_set(error, STATUS_CANCELED, "enough") : STATUS_OK;
+}
+
+static void entries_are_read_in_order_behind_an_index(void **state)
+{
+    struct fixture *f = *state;
+
+    save_good_log(f);
+    for (uint64_t after = 0; after <= 6; after++) {
+        struct reading reading = {.next = after + 1};
+
+        assert_int_equal(
+            segments_read(f->directory, after, on_entry, &reading, &f->summary, &f->error),
+            STATUS_OK);
+        assert_int_equal(reading.n, after > 5 ? 0 : 5 - after);
+        assert_int_equal(f->summary.last_index, 5);
+        assert_true(after > 0 || reading.bytes == 64 + 64 + 16 + 32 + 800);
+    }
+}
+
+static void reading_ends_when_it_is_told_to(void **state)
+{
+    struct fixture *f = *state;
+    struct reading reading = {.next = 1, .ends_at = 4};
+
+    save_good_log(f);
+    assert_int_equal(segments_read(f->directory, 0, on_entry, &reading, &f->summary, &f->error),
+                     STATUS_CANCELED);
+    assert_string_equal(f->error.text, "enough");
+    assert_int_equal(reading.n, 4);
+}
+
+static void save_metadata(struct fixture *f, const char *name, uint64_t format, uint64_t version,
+                          uint64_t term)
+{
+    buffer_clear(&f->file);
+    wire_put_u64(&f->file, format);
+    wire_put_u64(&f->file, version);
+    wire_put_u64(&f->file, term);
+    wire_put_u64(&f->file, 77);
+    save(f, name);
+}
+
+static void the_term_is_the_one_of_the_newest_metadata(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t term = 99;
+
+    assert_int_equal(segments_term(f->directory, &term, &f->error), STATUS_OK);
+    assert_int_equal(term, 0);
+    save_metadata(f, "metadata1", 1, 5, 12);
+    assert_int_equal(segments_term(f->directory, &term, &f->error), STATUS_OK);
+    assert_int_equal(term, 12);
+    save_metadata(f, "metadata2", 1, 4, 11);
+    assert_int_equal(segments_term(f->directory, &term, &f->error), STATUS_OK);
+    assert_int_equal(term, 12);
+    save_metadata(f, "metadata2", 1, 6, 13);
+    assert_int_equal(segments_term(f->directory, &term, &f->error), STATUS_OK);
+    assert_int_equal(term, 13);
+}
+
+static void a_term_that_cannot_be_read_is_told(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t term = 99;
+
+    save_metadata(f, "metadata1", 9, 5, 12);
+    begin(f);
+    save(f, "metadata2"); /* Too short. */
+    assert_int_equal(segments_term(f->directory, &term, &f->error), STATUS_CORRUPT);
+    assert_int_equal(term, 99);
+}
+
 static void a_whole_log_is_counted(void **state)
 {
     struct fixture *f = *state;
@@ -342,6 +435,11 @@ static void a_check_that_fails_says_nothing_of_the_log(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(entries_are_read_in_order_behind_an_index, setup, teardown),
+        cmocka_unit_test_setup_teardown(reading_ends_when_it_is_told_to, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_term_is_the_one_of_the_newest_metadata, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_term_that_cannot_be_read_is_told, setup, teardown),
         cmocka_unit_test(checksum_is_the_one_of_libraft),
         TEST(an_empty_directory_is_an_empty_log),
         TEST(a_whole_log_is_counted),

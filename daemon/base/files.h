@@ -1,0 +1,25 @@
+/* What several parts do to files and directories. Any thread that may wait for a disk. */
+#ifndef HOLDFAST_BASE_FILES_H
+#define HOLDFAST_BASE_FILES_H
+
+#include "daemon/base/error.h"
+
+/* "could not ACTION "PATH": why", with the status and the words of errno. */
+enum status files_error(const char *action, const char *path, struct error *error);
+
+/* "@a@b", for free(). */
+char *files_join(const char *a, const char *b);
+
+/* Remove a directory and the files in it (not directories), if it is there. */
+MUST_USE enum status files_remove_directory(const char *path, struct error *error);
+
+/* Make durable what was made, renamed or removed beside @path. */
+MUST_USE enum status files_sync_parent(const char *path, struct error *error);
+
+/* Put @from in the place of @to, durably. What was there is in "@to.old" meanwhile, and removed at
+ * the end. After a crash, files_repair(@to) has either the one or the other at @to. Both are flat
+ * directories, beside each other. */
+MUST_USE enum status files_replace(const char *from, const char *to, struct error *error);
+MUST_USE enum status files_repair(const char *to, struct error *error);
+
+#endif

@@ -1,0 +1,456 @@
+/* The state as a file, of real nodes: taken under load, restored into a new cluster; and survivors
+ * of a lost majority that become one. With the command line, as an operator would. */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "tests/lib/cluster.h"
+#include "tests/lib/deadline.h"
+#include "tests/lib/expect.h"
+#include "tests/lib/writers.h"
+
+#define TEST_LIMIT_S 180
+#define PROGRESS_MS  20000
+#define MANY_WRITES  2000
+#define SNAPSHOT     "/v1/snapshot"
+#define REFUSED_MS   10000
+
+struct fixture {
+    struct cluster cluster;
+    struct writers writers;
+    bool has_writers;
+    bool is_writing;
+    struct answer answers[CLUSTER_NODES];
+    json_t *told;                  /* What the last holdfast() printed, if that is JSON. */
+    char alone[CLUSTER_NODES][64]; /* Lists of one node. */
+    bool passed;
+};
+
+static int setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+
+    assert_non_null(f);
+    *state = f;
+    assert_true(cluster_open(&f->cluster));
+    assert_true(cluster_start(&f->cluster));
+    return 0;
+}
+
+static void stop_writers(struct fixture *f)
+{
+    if (f->is_writing) {
+        writers_stop(&f->writers);
+        f->is_writing = false;
+    }
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+
+    stop_writers(f);
+    if (f->has_writers) {
+        writers_close(&f->writers);
+    }
+    for (unsigned i = 0; i < CLUSTER_NODES; i++) {
+        answer_close(&f->answers[i]);
+    }
+    json_decref(f->told);
+    cluster_close(&f->cluster, f->passed);
+    free(f);
+    return 0;
+}
+
+/* --- The command line --- */
+
+/* Run holdfast with these arguments; true if it ended with 0. */
+static bool holdfast(struct fixture *f, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static bool holdfast(struct fixture *f, const char *format, ...)
+{
+    const char *program = getenv("HOLDFAST_CLI");
+    char arguments[768];
+    char log[256];
+    char out[256];
+    va_list args;
+    bool is_good;
+
+    va_start(args, format);
+    (void)vsnprintf(arguments, sizeof arguments, format, args);
+    va_end(args);
+    (void)snprintf(log, sizeof log, "%s/holdfast.log", f->cluster.directory);
+    (void)snprintf(out, sizeof out, "%s/holdfast.out", f->cluster.directory);
+    is_good =
+        process_run(log, "%s %s >%s", program == NULL ? "./holdfast" : program, arguments, out);
+    json_decref(f->told);
+    f->told = json_load_file(out, 0, NULL);
+    return is_good;
+}
+
+static long long told(const struct fixture *f, const char *name)
+{
+    const json_t *value = json_object_get(f->told, name);
+
+    assert_true(json_is_integer(value));
+    return json_integer_value(value);
+}
+
+/* --- Load --- */
+
+static void start_writers(struct fixture *f)
+{
+    struct http_client client = cluster_client(&f->cluster.nodes[0]);
+
+    expect(&f->answers[0], &client, 201, "PUT", "/v1/namespaces/default/sessions/shared", NULL,
+           "{}");
+    http_client_close(&client);
+    writers_start(&f->writers, &f->cluster, test_seed());
+    f->has_writers = true;
+    f->is_writing = true;
+}
+
+static bool has_written_enough(void *data)
+{
+    struct writers *writers = data;
+
+    return atomic_load(&writers->acknowledged) >= MANY_WRITES || writers_failure(writers) != NULL;
+}
+
+static void write_much(struct fixture *f)
+{
+    assert_true(wait_until(has_written_enough, &f->writers, 60000));
+    assert_null(writers_failure(&f->writers));
+}
+
+static void assert_all_there(struct fixture *f, unsigned node)
+{
+    const char *wrong = writers_verify(&f->writers, node);
+
+    if (wrong != NULL) {
+        fail_msg("%s", wrong);
+    }
+}
+
+/* --- A node alone --- */
+
+/* Let the node start as the only one that it knows of. */
+static void leave_alone(struct fixture *f, unsigned node)
+{
+    struct cluster_node *one = &f->cluster.nodes[node];
+    char list[sizeof f->alone[node]];
+
+    (void)snprintf(list, sizeof list, "%s=127.0.0.1:%u", one->name, one->peer_port);
+    memcpy(f->alone[node], list, sizeof list);
+    one->initial_cluster = f->alone[node];
+}
+
+static void start_alone(struct fixture *f, unsigned node)
+{
+    leave_alone(f, node);
+    assert_true(cluster_start_node(&f->cluster, node));
+    assert_true(cluster_wait_node_ready(&f->cluster, node, CLUSTER_READY_MS));
+}
+
+/* It leads a cluster of one, whose id is @cluster_id. */
+static void assert_cluster_of_one(struct fixture *f, unsigned node, const char *cluster_id)
+{
+    json_t *view = cluster_view(&f->cluster.nodes[node]);
+
+    assert_non_null(view);
+    assert_string_equal(json_string_value(json_object_get(view, "cluster_id")), cluster_id);
+    assert_string_equal(json_string_value(json_object_get(view, "leader")),
+                        f->cluster.nodes[node].name);
+    assert_int_equal(json_array_size(json_object_get(view, "members")), 1);
+    json_decref(view);
+}
+
+static char *cluster_id_of(struct fixture *f, unsigned node)
+{
+    json_t *view = cluster_view(&f->cluster.nodes[node]);
+    char *id;
+
+    assert_non_null(view);
+    id = strdup(json_string_value(json_object_get(view, "cluster_id")));
+    json_decref(view);
+    return id;
+}
+
+/* --- Snapshots --- */
+
+static void nodes_in_the_same_state_give_the_same_bytes(void **state)
+{
+    struct fixture *f = *state;
+    struct http_client client;
+    char text[512];
+    char tag[128] = "";
+
+    start_writers(f);
+    write_much(f);
+    stop_writers(f);
+    if (!cluster_states_are_equal(&f->cluster, text, sizeof text)) {
+        fail_msg("%s", text);
+    }
+    for (unsigned i = 0; i < CLUSTER_NODES; i++) {
+        struct answer *answer = &f->answers[i];
+
+        client = cluster_client(&f->cluster.nodes[i]);
+        expect(answer, &client, 200, "GET", SNAPSHOT, NULL, NULL);
+        if (i == 0) {
+            (void)snprintf(tag, sizeof tag, "%s", answer_header(answer, "ETag"));
+        }
+        assert_string_equal(answer_header(answer, "ETag"), tag);
+        assert_int_equal(answer->response.body.size, f->answers[0].response.body.size);
+        assert_memory_equal(answer->response.body.data, f->answers[0].response.body.data,
+                            answer->response.body.size);
+        http_client_close(&client);
+    }
+    f->passed = true;
+}
+
+/* Half of it of one node, and the rest of another. */
+static void parts_may_come_from_different_nodes(void **state)
+{
+    struct fixture *f = *state;
+    struct buffer whole = BUFFER_EMPTY;
+    char headers[256];
+    char tag[128];
+    char text[512];
+    size_t half;
+
+    start_writers(f);
+    write_much(f);
+    stop_writers(f);
+    assert_true(cluster_states_are_equal(&f->cluster, text, sizeof text));
+    for (unsigned i = 0; i < CLUSTER_NODES; i++) {
+        struct http_client client = cluster_client(&f->cluster.nodes[i]);
+        struct answer *answer = &f->answers[i];
+
+        if (i == 0) {
+            expect(answer, &client, 200, "GET", SNAPSHOT, NULL, NULL);
+            half = answer->response.body.size / 2;
+            (void)snprintf(tag, sizeof tag, "%s", answer_header(answer, "ETag"));
+        } else {
+            (void)snprintf(headers, sizeof headers, "Range: bytes=%zu-%zu\r\nIf-Range: %s\r\n",
+                           i == 1 ? 0 : half, i == 1 ? half - 1 : 2 * half + 1, tag);
+            expect(answer, &client, 206, "GET", SNAPSHOT, headers, NULL);
+            buffer_append_slice(&whole, buffer_slice(&answer->response.body));
+        }
+        http_client_close(&client);
+    }
+    assert_true(slice_equals(buffer_slice(&whole), buffer_slice(&f->answers[0].response.body)));
+    buffer_close(&whole);
+    f->passed = true;
+}
+
+static void a_client_that_does_not_read_stops_nobody(void **state)
+{
+    struct fixture *f = *state;
+    struct http_client idle[8] = {0};
+    struct http_client client = cluster_client(&f->cluster.nodes[0]);
+    const char request[] = "GET /v1/snapshot HTTP/1.1\r\nHost: a\r\n\r\n";
+
+    start_writers(f);
+    write_much(f);
+    for (unsigned i = 0; i < 8; i++) {
+        idle[i] = cluster_client(&f->cluster.nodes[0]);
+        assert_true(http_connect(&idle[i]));
+        assert_true(http_send(&idle[i], slice_of_string(request)));
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        assert_true(writers_wait_progress(&f->writers, PROGRESS_MS));
+        expect(&f->answers[0], &client, 200, "GET", SNAPSHOT "?consistency=stale", NULL, NULL);
+    }
+    for (unsigned i = 0; i < 8; i++) {
+        http_client_close(&idle[i]);
+    }
+    http_client_close(&client);
+    stop_writers(f);
+    assert_null(writers_failure(&f->writers));
+    f->passed = true;
+}
+
+/* --- Restoring --- */
+
+static void a_snapshot_under_load_becomes_a_cluster(void **state)
+{
+    struct fixture *f = *state;
+    struct cluster_node *node = &f->cluster.nodes[2];
+    char image[256];
+    long long counts[3];
+    uint64_t acknowledged;
+    char *cluster_id;
+
+    start_writers(f);
+    write_much(f);
+    (void)snprintf(image, sizeof image, "%s/backup.image", f->cluster.directory);
+    acknowledged = atomic_load(&f->writers.revision);
+    assert_true(holdfast(f, "-e 127.0.0.1:%u,127.0.0.1:%u snapshot save %s -o json",
+                         f->cluster.nodes[1].api_port, f->cluster.nodes[0].api_port, image));
+    assert_true(told(f, "revision") >= (long long)acknowledged);
+    assert_true(writers_wait_progress(&f->writers, PROGRESS_MS));
+    stop_writers(f);
+    assert_null(writers_failure(&f->writers));
+    assert_true(holdfast(f, "snapshot inspect %s -o json", image));
+    counts[0] = told(f, "sessions");
+    counts[1] = told(f, "events");
+    counts[2] = told(f, "items");
+
+    cluster_kill_all(&f->cluster);
+    assert_true(remove_tree(node->data_directory));
+    assert_true(holdfast(f,
+                         "restore %s --data-dir %s --name %s --peer-address 127.0.0.1:%u "
+                         "--api-address 127.0.0.1:%u -o json",
+                         image, node->data_directory, node->name, node->peer_port, node->api_port));
+    cluster_id = strdup(json_string_value(json_object_get(f->told, "cluster_id")));
+    assert_false(holdfast(f, "restore %s --data-dir %s", image, node->data_directory));
+    start_alone(f, 2);
+    assert_cluster_of_one(f, 2, cluster_id);
+
+    assert_true(
+        holdfast(f, "-e 127.0.0.1:%u snapshot save %s.again -o json", node->api_port, image));
+    assert_int_equal(told(f, "sessions"), counts[0]);
+    assert_int_equal(told(f, "events"), counts[1]);
+    assert_int_equal(told(f, "items"), counts[2]);
+    assert_true(told(f, "revision") > 1ll << 32);
+    free(cluster_id);
+    f->passed = true;
+}
+
+/* --- Recovering --- */
+
+static void list_directories(const struct fixture *f, char *text, size_t size)
+{
+    (void)snprintf(text, size, "%s %s %s", f->cluster.nodes[0].data_directory,
+                   f->cluster.nodes[1].data_directory, f->cluster.nodes[2].data_directory);
+}
+
+static unsigned newest_of(struct fixture *f)
+{
+    char directories[768];
+    const char *newest;
+
+    list_directories(f, directories, sizeof directories);
+    assert_true(holdfast(f, "recover --inspect %s -o json", directories));
+    newest = json_string_value(json_object_get(f->told, "newest"));
+    assert_non_null(newest);
+    for (unsigned i = 0; i < CLUSTER_NODES; i++) {
+        if (strcmp(newest, f->cluster.nodes[i].data_directory) == 0) {
+            return i;
+        }
+    }
+    fail_msg("%s is none of them", newest);
+    return 0;
+}
+
+/* Gives the new cluster's id, for free(). */
+static char *recover(struct fixture *f, unsigned node)
+{
+    const char *directory = f->cluster.nodes[node].data_directory;
+
+    assert_false(holdfast(f, "recover --data-dir %s", directory)); /* It only says what it would. */
+    assert_true(holdfast(f, "recover --data-dir %s --yes -o json", directory));
+    return strdup(json_string_value(json_object_get(f->told, "cluster_id")));
+}
+
+/* All end at once under load; the newest of the three has every acknowledged write, as each was on
+ * the disks of two. Its state is behind its log. */
+static void the_newest_survivor_has_every_acknowledged_write(void **state)
+{
+    struct fixture *f = *state;
+    unsigned newest;
+    char *cluster_id;
+
+    start_writers(f);
+    write_much(f);
+    cluster_kill_all(&f->cluster);
+    newest = newest_of(f);
+    cluster_id = recover(f, newest);
+    start_alone(f, newest);
+    assert_cluster_of_one(f, newest, cluster_id);
+    stop_writers(f); /* Each ends what it was at, on the node that is left. */
+    assert_null(writers_failure(&f->writers));
+    assert_all_there(f, newest);
+    free(cluster_id);
+    f->passed = true;
+}
+
+static bool log_tells_of_another_cluster(void *data)
+{
+    return cluster_log_has(data, "this one of");
+}
+
+/* A majority is lost for good; what is left goes on, and when the others come back all the same,
+ * they neither join it nor disturb it. */
+static void old_nodes_are_kept_out(void **state)
+{
+    struct fixture *f = *state;
+    struct http_client client = cluster_client(&f->cluster.nodes[1]);
+    char text[512];
+    char *old_id = cluster_id_of(f, 1);
+    char *cluster_id;
+
+    start_writers(f);
+    write_much(f);
+    stop_writers(f);
+    assert_true(cluster_states_are_equal(&f->cluster, text, sizeof text));
+    cluster_kill_all(&f->cluster);
+    cluster_id = recover(f, 1);
+    assert_string_not_equal(cluster_id, old_id);
+    start_alone(f, 1);
+    assert_all_there(f, 1);
+
+    assert_true(cluster_start_node(&f->cluster, 0));
+    assert_true(cluster_start_node(&f->cluster, 2));
+    assert_true(wait_until(log_tells_of_another_cluster, &f->cluster.nodes[0], REFUSED_MS));
+    assert_true(cluster_wait_node_ready(&f->cluster, 0, CLUSTER_READY_MS)); /* Two of three. */
+    for (unsigned i = 0; i < 50; i++) {
+        expect(&f->answers[0], &client, i == 0 ? 201 : 200, "PUT",
+               "/v1/namespaces/default/items/only-here", NULL, "1");
+    }
+    assert_cluster_of_one(f, 1, cluster_id);
+    http_client_close(&client);
+    client = cluster_client(&f->cluster.nodes[0]);
+    expect(&f->answers[0], &client, 404, "GET", "/v1/namespaces/default/items/only-here", NULL,
+           NULL);
+    http_client_close(&client);
+    free(old_id);
+    free(cluster_id);
+    f->passed = true;
+}
+
+static void a_running_node_is_not_recovered(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_false(holdfast(f, "recover --data-dir %s --yes", f->cluster.nodes[0].data_directory));
+    assert_true(cluster_wait_ready(&f->cluster, CLUSTER_READY_MS));
+    f->passed = true;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(nodes_in_the_same_state_give_the_same_bytes, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(parts_may_come_from_different_nodes, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_client_that_does_not_read_stops_nobody, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_snapshot_under_load_becomes_a_cluster, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_newest_survivor_has_every_acknowledged_write, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(old_nodes_are_kept_out, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_running_node_is_not_recovered, setup, teardown),
+    };
+
+    process_limit_test(TEST_LIMIT_S);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
