@@ -14,7 +14,7 @@ struct walk {
     struct error *error;
     struct buffer out;
     uint64_t written;
-    uint64_t reported;
+    uint64_t unreported; /* Bytes of records since the last report: the image may be far smaller. */
 };
 
 static enum status write_all(struct walk *walk)
@@ -41,7 +41,7 @@ static enum status report(struct walk *walk)
 {
     const struct image_export *options = walk->options;
 
-    walk->reported = walk->written;
+    walk->unreported = 0;
     return options->on_progress == NULL
                ? STATUS_OK
                : options->on_progress(options->data, walk->facts, walk->written, walk->error);
@@ -54,7 +54,7 @@ static enum status flush(struct walk *walk, size_t least)
     if (walk->out.size >= least) {
         status = write_all(walk);
     }
-    if (status == STATUS_OK && walk->written - walk->reported >= PROGRESS_BYTES) {
+    if (status == STATUS_OK && walk->unreported >= PROGRESS_BYTES) {
         status = report(walk);
     }
     return status;
@@ -75,6 +75,7 @@ static enum status walk_records(struct walk *walk, struct txn *txn, struct image
     step = cursor_seek(cursor, slice_of(first, sizeof first), &key, &payload);
     while (step == STATUS_OK && status == STATUS_OK) {
         image_writer_add(writer, key, payload, &walk->out);
+        walk->unreported += key.size + payload.size;
         status = flush(walk, WRITE_BYTES);
         if (status == STATUS_OK) {
             step = cursor_next(cursor, &key, &payload);

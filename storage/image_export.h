@@ -12,8 +12,9 @@ struct image_export {
     struct store *store;
     const char *cluster_id;
     int fd; /* Written from its position on; not synced. */
-    /* After each few MiB, @bytes in all so far: anything but STATUS_OK ends the export with that.
-     * May be NULL. The first call is with 0 bytes, when @facts are known. */
+    /* After each few MiB of the state, with the bytes that were written so far: anything but
+     * STATUS_OK ends the export with that. May be NULL. The first call is with 0 bytes, when @facts
+     * are known. */
     enum status (*on_progress)(void *data, const struct image_facts *facts, uint64_t bytes,
                                struct error *error);
     void *data;

@@ -24,7 +24,7 @@
 
 #define CONNECT_MS     2000
 #define MAX_PROBLEM    (64u << 10) /* Of the body of an answer that says no. */
-#define FIRST_PAUSE_MS 100
+#define FIRST_PAUSE_MS 100u
 #define MAX_PAUSE_MS   5000
 #define TRIES_PER_NODE 2 /* Attempts that bring nothing before the next endpoint is asked. */
 #define UNKNOWN        UINT64_MAX
@@ -337,7 +337,7 @@ static enum cli_exit run(struct arrival *arrival)
         if (arrival->download->bytes == 0 || in_vain % TRIES_PER_NODE == 0) {
             endpoint = (endpoint + 1) % endpoints->count;
         }
-        wait_ms = FIRST_PAUSE_MS << (in_vain < 8 ? in_vain : 8);
+        wait_ms = (uint64_t)FIRST_PAUSE_MS << (in_vain < 8 ? in_vain : 8);
         wait_ms = wait_ms < arrival->retry_after_ms ? arrival->retry_after_ms : wait_ms;
         pause_ms(wait_ms < MAX_PAUSE_MS ? wait_ms : MAX_PAUSE_MS);
     }

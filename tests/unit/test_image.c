@@ -309,6 +309,51 @@ static enum status refuse(void *data, const struct image_facts *facts, uint64_t 
     return error_set(error, STATUS_DISK_FULL, "no room is left");
 }
 
+static enum status count(void *data, const struct image_facts *facts, uint64_t bytes,
+                         struct error *error)
+{
+    unsigned *calls = data;
+
+    (void)facts;
+    (void)bytes;
+    (void)error;
+    (*calls)++;
+    return STATUS_OK;
+}
+
+/* A state that shrinks to next to nothing is told of as often. */
+static void an_export_tells_how_far_it_is_by_the_state(void **state)
+{
+    struct state_fixture *f = *state;
+    unsigned calls = 0;
+    struct image_export options = {.store = f->store,
+                                   .cluster_id = CLUSTER,
+                                   .fd = temporary_file(),
+                                   .on_progress = count,
+                                   .data = &calls};
+    struct image_facts facts;
+    struct image_totals totals;
+    char *value = malloc(1000001);
+
+    assert_non_null(value);
+    memset(value, '1', 1000000);
+    value[1000000] = '\0';
+    for (unsigned i = 0; i < 20; i++) {
+        char key[16];
+        struct operation operation;
+
+        (void)snprintf(key, sizeof key, "large/%u", i);
+        operation = item_put(key, value);
+        (void)state_operate(f, &operation);
+    }
+    free(value);
+    state_commit(f);
+    assert_int_equal(image_export(&options, &facts, &totals, &f->error), STATUS_OK);
+    assert_true(totals.file_bytes < 100000);
+    assert_true(calls >= 4);
+    assert_int_equal(close(options.fd), 0);
+}
+
 static void an_export_ends_when_it_is_told_to(void **state)
 {
     struct state_fixture *f = *state;
@@ -575,6 +620,8 @@ int main(void)
         cmocka_unit_test(large_records_make_larger_blocks),
         cmocka_unit_test(an_empty_state_has_an_image),
         cmocka_unit_test_setup_teardown(a_damaged_record_ends_the_export, state_setup,
+                                        state_teardown),
+        cmocka_unit_test_setup_teardown(an_export_tells_how_far_it_is_by_the_state, state_setup,
                                         state_teardown),
         cmocka_unit_test_setup_teardown(an_export_ends_when_it_is_told_to, state_setup,
                                         state_teardown),
