@@ -92,7 +92,7 @@ void cluster_time_hear_walls(struct cluster_time *time, uint64_t *walls_ms, size
     if (n == 0) {
         return;
     }
-    if (time->is_running || MUTATION(unstamped_time_kept)) {
+    if (time->is_running) {
         (void)cluster_time_now(time, now_ms); /* What passed until now went by the old offset. */
     }
     qsort(walls_ms, n, sizeof *walls_ms, compare_walls);

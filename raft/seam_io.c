@@ -630,8 +630,7 @@ static bool is_stale(struct seam *seam, const struct raft_message *message)
     uint64_t rejected = message->append_entries_result.rejected;
 
     return message->type == RAFT_APPEND_ENTRIES_RESULT && rejected != 0 &&
-           seam_match_index(seam, message->server_id) >= rejected &&
-           !MUTATION(rule8_stale_refusal_taken);
+           seam_match_index(seam, message->server_id) >= rejected;
 }
 
 /* A leader of an earlier term is told by libraft that its state, or entries from the first on, were
@@ -640,12 +639,10 @@ static bool is_stale(struct seam *seam, const struct raft_message *message)
 static bool is_accepted_by_mistake(const struct seam *seam, const struct raft_message *message)
 {
     if (message->type == RAFT_INSTALL_SNAPSHOT) {
-        return message->install_snapshot.term < seam->raft.current_term &&
-               !MUTATION(rule8_earlier_leader_told);
+        return message->install_snapshot.term < seam->raft.current_term;
     }
     return message->type == RAFT_APPEND_ENTRIES && message->append_entries.prev_log_index == 0 &&
-           message->append_entries.term < seam->raft.current_term &&
-           !MUTATION(rule8_earlier_leader_told);
+           message->append_entries.term < seam->raft.current_term;
 }
 
 static bool may_receive(const struct seam *seam, const struct raft_message *message)
@@ -666,8 +663,7 @@ static bool may_receive(const struct seam *seam, const struct raft_message *mess
         /* On a node that is no candidate (any more) libraft looks up whether it asks for pre-votes
          * where it keeps the leader's address by then. By chance it takes over the term that a
          * late answer to a pre-vote only supposes, and a leader that was well falls. */
-        return !seam->needs_state &&
-               (seam->raft.state == RAFT_CANDIDATE || MUTATION(rule8_late_vote_taken));
+        return !seam->needs_state && seam->raft.state == RAFT_CANDIDATE;
     default:
         return !seam->needs_state;
     }

@@ -49,11 +49,8 @@
     X(rule5_failed_write_goes_on)                                                                  \
     X(rule6_pointer_before_state)                                                                  \
     X(rule7_log_never_cut)                                                                         \
-    X(rule8_earlier_leader_told)                                                                   \
     X(rule8_entries_share_memory)                                                                  \
     X(rule8_install_while_taking)                                                                  \
-    X(rule8_late_vote_taken)                                                                       \
-    X(rule8_stale_refusal_taken)                                                                   \
     X(rule8_term_hidden_from_candidate)                                                            \
     X(rule8_wrong_hint)                                                                            \
     X(rule9_commit_goes_back)                                                                      \
@@ -66,7 +63,6 @@
     X(unexecuted_called_executed)                                                                  \
     X(unexecuted_called_refused)                                                                   \
     X(unsent_kept)                                                                                 \
-    X(unstamped_time_kept)                                                                         \
     X(vote_not_stored)                                                                             \
     X(votes_for_all)
 

@@ -24,7 +24,8 @@ void cluster_crash(struct cluster *cluster, unsigned number)
 
 void cluster_restart(struct cluster *cluster, unsigned number)
 {
-    if (!cluster->nodes[number].is_alive && !cluster->nodes[number].is_lost) {
+    if (cluster->nodes[number].id != 0 && !cluster->nodes[number].is_alive &&
+        !cluster->nodes[number].is_lost) {
         node_boot(&cluster->nodes[number], false);
     }
 }
@@ -32,6 +33,24 @@ void cluster_restart(struct cluster *cluster, unsigned number)
 bool cluster_is_alive(const struct cluster *cluster, unsigned number)
 {
     return cluster->nodes[number].is_alive;
+}
+
+static void init_node(struct cluster *cluster, unsigned number)
+{
+    struct node *node = &cluster->nodes[number];
+    struct sim_owner owner = node->owner; /* Its epochs go on: events of a node before are over. */
+
+    *node = (struct node){.cluster = cluster,
+                          .number = number,
+                          .id = sim_random(cluster->sim) | 1,
+                          .owner = owner,
+                          .free_disk_bytes = FREE_DISK_BYTES};
+    queue_init(&node->reads);
+    executor_init(node);
+    sim_disk_init(&node->disk);
+    if (number >= cluster->n_places) {
+        cluster->n_places = number + 1;
+    }
 }
 
 struct cluster *cluster_open(struct sim *sim, const struct cluster_options *options)
@@ -44,15 +63,7 @@ struct cluster *cluster_open(struct sim *sim, const struct cluster_options *opti
     cluster->loss_percent = options->loss_percent;
     model_open(&cluster->model);
     for (unsigned i = 0; i < options->n_nodes; i++) {
-        struct node *node = &cluster->nodes[i];
-
-        node->cluster = cluster;
-        node->number = i;
-        node->id = sim_random(sim) | 1;
-        node->free_disk_bytes = FREE_DISK_BYTES;
-        queue_init(&node->reads);
-        executor_init(node);
-        sim_disk_init(&node->disk);
+        init_node(cluster, i);
     }
     if (options->clock_jumps) {
         cluster->nodes[sim_between(sim, 0, options->n_nodes - 1)].wall_offset_ms =
@@ -67,21 +78,55 @@ struct cluster *cluster_open(struct sim *sim, const struct cluster_options *opti
 
 void cluster_close(struct cluster *cluster)
 {
-    for (unsigned i = 0; i < cluster->options.n_nodes; i++) {
+    for (unsigned i = 0; i < MAX_NODES; i++) {
         if (cluster->nodes[i].is_alive) {
             node_die(&cluster->nodes[i]);
         }
-        sim_disk_close(&cluster->nodes[i].disk);
     }
     sim_drain(cluster->sim);
-    for (unsigned i = 0; i < cluster->options.n_nodes; i++) {
-        executor_remove(&cluster->nodes[i]);
+    for (unsigned i = 0; i < MAX_NODES; i++) {
+        if (cluster->nodes[i].id != 0) {
+            sim_disk_close(&cluster->nodes[i].disk);
+            executor_remove(&cluster->nodes[i]);
+        }
     }
     clients_close(cluster);
     checks_close(cluster);
     histories_close(&cluster->histories);
     model_close(&cluster->model);
     free(cluster);
+}
+
+int cluster_add(struct cluster *cluster)
+{
+    for (unsigned i = 0; i < MAX_NODES; i++) {
+        if (cluster->nodes[i].id == 0) {
+            init_node(cluster, i);
+            node_boot(&cluster->nodes[i], false);
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
+void cluster_remove(struct cluster *cluster, unsigned number)
+{
+    struct node *node = &cluster->nodes[number];
+
+    CHECK(node->id != 0);
+    sim_trace(cluster->sim, "node %u is removed", number);
+    if (node->is_alive) {
+        node_die(node);
+    }
+    cluster->counts.resubmitted += node->resubmitted;
+    cluster->counts.snapshots += node->snapshots;
+    sim_disk_close(&node->disk);
+    executor_remove(node);
+    node->id = 0;
+    for (unsigned i = 0; i < MAX_NODES; i++) { /* Another one's cables are new. */
+        cluster->cut[i][number] = false;
+        cluster->cut[number][i] = false;
+    }
 }
 
 void cluster_check_histories(struct cluster *cluster)
@@ -91,7 +136,12 @@ void cluster_check_histories(struct cluster *cluster)
 
 unsigned cluster_size(const struct cluster *cluster)
 {
-    return cluster->options.n_nodes;
+    return cluster->n_places;
+}
+
+bool cluster_has(const struct cluster *cluster, unsigned number)
+{
+    return cluster->nodes[number].id != 0;
 }
 
 void cluster_run(struct cluster *cluster, uint64_t ms)
@@ -112,7 +162,7 @@ void cluster_cut(struct cluster *cluster, unsigned from, unsigned to, bool cut)
 
 void cluster_isolate(struct cluster *cluster, unsigned number)
 {
-    for (unsigned i = 0; i < cluster->options.n_nodes; i++) {
+    for (unsigned i = 0; i < MAX_NODES; i++) {
         cluster->cut[i][number] = i != number;
         cluster->cut[number][i] = i != number;
     }
@@ -126,7 +176,7 @@ void cluster_mute(struct cluster *cluster, unsigned number, bool mute)
 
 void cluster_heal(struct cluster *cluster)
 {
-    for (unsigned i = 0; i < cluster->options.n_nodes; i++) {
+    for (unsigned i = 0; i < MAX_NODES; i++) {
         cluster->nodes[i].is_mute = false;
     }
     memset(cluster->cut, 0, sizeof cluster->cut);
@@ -169,7 +219,8 @@ bool cluster_lose_log(struct cluster *cluster, unsigned number)
     uint64_t stored = node->executor.durable.stored;
 
     cluster_crash(cluster, number);
-    if (stored <= node->disk.start + 1 || stored <= node->disk.snapshot_index + 1) {
+    if (node->id == 0 || stored <= node->disk.start + 1 ||
+        stored <= node->disk.snapshot_index + 1) {
         return false;
     }
     sim_disk_cut(&node->disk, stored - 1);
@@ -214,7 +265,7 @@ void cluster_set_free_disk(struct cluster *cluster, unsigned number, uint64_t by
 
 void cluster_flood(struct cluster *cluster, unsigned n, size_t size)
 {
-    for (unsigned i = 0; i < cluster->options.n_nodes; i++) {
+    for (unsigned i = 0; i < MAX_NODES; i++) {
         if (cluster->nodes[i].is_alive) {
             clients_flood(&cluster->nodes[i], n, size);
         }
@@ -233,7 +284,7 @@ int cluster_leader(const struct cluster *cluster)
     uint64_t best_term = 0;
     int best = -1;
 
-    for (unsigned i = 0; i < cluster->options.n_nodes; i++) {
+    for (unsigned i = 0; i < MAX_NODES; i++) {
         struct seam_view view;
 
         if (!cluster->nodes[i].is_alive) {
@@ -246,6 +297,25 @@ int cluster_leader(const struct cluster *cluster)
         }
     }
     return best;
+}
+
+bool cluster_is_voter(const struct cluster *cluster, unsigned number)
+{
+    struct seam_configuration configuration = {.n_members = 0};
+    int teller = cluster_leader(cluster);
+
+    for (unsigned i = 0; i < MAX_NODES && teller < 0; i++) {
+        teller = cluster->nodes[i].is_alive ? (int)i : -1;
+    }
+    if (teller >= 0) {
+        seam_configuration(cluster->nodes[teller].seam, &configuration);
+    }
+    for (unsigned i = 0; i < configuration.n_members; i++) {
+        if (configuration.members[i].id == cluster->nodes[number].id) {
+            return configuration.members[i].role == NODE_ROLE_VOTER;
+        }
+    }
+    return false;
 }
 
 static bool view_of(const struct cluster *cluster, unsigned number, struct seam_view *view)
@@ -304,7 +374,7 @@ unsigned cluster_last_flags(const struct cluster *cluster)
 void cluster_counts(const struct cluster *cluster, struct cluster_counts *counts)
 {
     *counts = cluster->counts;
-    for (unsigned i = 0; i < cluster->options.n_nodes; i++) {
+    for (unsigned i = 0; i < MAX_NODES; i++) {
         const struct node *node = &cluster->nodes[i];
         struct node_status status = {.snapshots = 0};
 
@@ -318,12 +388,14 @@ void cluster_counts(const struct cluster *cluster, struct cluster_counts *counts
 
 void cluster_describe(struct cluster *cluster)
 {
-    for (unsigned i = 0; i < cluster->options.n_nodes; i++) {
+    for (unsigned i = 0; i < MAX_NODES; i++) {
         struct seam_view view;
         struct node_status status;
 
         if (!view_of(cluster, i, &view)) {
-            sim_trace(cluster->sim, "node %u is dead", i);
+            if (cluster_has(cluster, i)) {
+                sim_trace(cluster->sim, "node %u is dead", i);
+            }
             continue;
         }
         agreement_status(cluster->nodes[i].agreement, sim_now_ms(cluster->sim), &status);

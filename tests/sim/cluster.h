@@ -8,8 +8,8 @@
  * comes before it; a repeated request is answered as the first time; event numbers rise without
  * gaps; items expire when they must and not before; an index given to a read covers all that was
  * acknowledged, and all that was read, before it began; revisions, the time in entries and what is
- * called committed never go back; a state that was received is the one of its index; one node leads a term; a log that lost entries is noticed; queues
- * and the log stay bounded. */
+ * called committed never go back; a state that was received is the one of its index; one node leads
+ * a term; a log that lost entries is noticed; queues and the log stay bounded. */
 #ifndef HOLDFAST_TESTS_SIM_CLUSTER_H
 #define HOLDFAST_TESTS_SIM_CLUSTER_H
 
@@ -18,12 +18,13 @@
 struct cluster;
 
 struct cluster_options {
-    unsigned n_nodes;
+    unsigned n_nodes;          /* At first: all of them are voters. */
     unsigned loss_percent;     /* Of raft's messages. */
     unsigned client_period_ms; /* The longest pause between two requests of a client. */
     uint64_t snapshot_threshold_bytes;
     bool clock_jumps;     /* One node's wall clock is off by hours. */
     bool is_disorderly;   /* Messages overtake each other, and some come twice. */
+    bool breaks;          /* Control connections break where something is to be sent. */
     bool has_state;       /* The nodes run the real state machine. */
     bool has_no_transfer; /* Nobody is given a state that it lacks. */
     unsigned value_bytes; /* Half of the commands are so large; 0: few are large. */
@@ -31,7 +32,17 @@ struct cluster_options {
 
 struct cluster *cluster_open(struct sim *sim, const struct cluster_options *options);
 void cluster_close(struct cluster *cluster);
+/* Nodes have numbers below this, from 0 on; not each number has one. */
 unsigned cluster_size(const struct cluster *cluster);
+bool cluster_has(const struct cluster *cluster, unsigned node);
+/* Does the leader (without one: the first node that lives) count it as a voter? */
+bool cluster_is_voter(const struct cluster *cluster, unsigned node);
+
+/* Another node starts, with a new id and an empty disk, and the others connect to it. It is no
+ * member until they make it one. Gives its number; -1: there is no more place. */
+int cluster_add(struct cluster *cluster);
+/* It ends for good, and its disk with it. Another one may take its place. */
+void cluster_remove(struct cluster *cluster, unsigned node);
 
 /* Let time pass. */
 void cluster_run(struct cluster *cluster, uint64_t ms);

@@ -12,7 +12,7 @@
 #include "tests/sim/model.h"
 #include "tests/sim/sim_io.h"
 
-#define MAX_NODES        7u
+#define MAX_NODES        7u /* Places; an id is never used twice. */
 #define CLUSTER_ID       "00000000-0000-4000-8000-000000000001"
 #define SIM_HEARTBEAT_MS 30u
 #define SIM_ELECTION_MS  150u
@@ -63,7 +63,7 @@ struct connection {
 struct node {
     struct cluster *cluster;
     unsigned number;
-    uint64_t id;
+    uint64_t id; /* 0: there is no such node. */
     bool is_alive;
     bool is_lost; /* Its disk lost what it must not: it never starts again. */
     bool is_mute; /* Raft's messages from and to it are lost. */
@@ -97,6 +97,7 @@ struct cluster {
     struct connection connections[MAX_NODES][MAX_NODES]; /* [lower][higher] */
     unsigned loss_percent;
     unsigned n_flying; /* Messages of raft that are under way. */
+    unsigned n_places; /* Numbers that were ever used. */
     /* Clients. */
     bool is_quiet;
     bool is_unconnected; /* Control connections are not made. */
@@ -124,6 +125,7 @@ struct cluster {
 struct node *node_of(struct cluster *cluster, uint64_t id);
 /* The end of a turn of the node's loop. */
 void node_turn(struct node *node);
+/* @is_first: with the first configuration, of all that there are. */
 void node_boot(struct node *node, bool is_first);
 void node_die(struct node *node);
 

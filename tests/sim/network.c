@@ -16,6 +16,8 @@
 struct raft_delivery {
     struct node *from;
     struct node *to;
+    uint64_t from_id; /* Others may have their places by then. */
+    uint64_t to_id;
     struct sim_message *message;
 };
 
@@ -33,6 +35,11 @@ static bool put_off(struct node *to, sim_event_cb cb, const void *delivery, size
     return true;
 }
 
+static bool is_same(const struct raft_delivery *delivery)
+{
+    return delivery->from->id == delivery->from_id && delivery->to->id == delivery->to_id;
+}
+
 static void on_raft_delivery(void *data)
 {
     struct raft_delivery *delivery = data;
@@ -42,8 +49,9 @@ static void on_raft_delivery(void *data)
         return;
     }
     cluster->n_flying--;
-    if (!sim_is_closing(cluster->sim) && delivery->to->is_alive && !delivery->from->is_mute &&
-        !delivery->to->is_mute && !cluster->cut[delivery->from->number][delivery->to->number]) {
+    if (!sim_is_closing(cluster->sim) && is_same(delivery) && delivery->to->is_alive &&
+        !delivery->from->is_mute && !delivery->to->is_mute &&
+        !cluster->cut[delivery->from->number][delivery->to->number]) {
         sim_message_note(delivery->message, cluster->sim, delivery->from->number,
                          delivery->to->number);
         sim_message_deliver(delivery->message, delivery->to->io, delivery->from->id);
@@ -72,7 +80,7 @@ static void deliver_at(struct node *from, struct node *to, uint64_t at_ms,
 {
     struct raft_delivery *delivery = memory_new(sizeof *delivery);
 
-    *delivery = (struct raft_delivery){from, to, sim_message_copy(message)};
+    *delivery = (struct raft_delivery){from, to, from->id, to->id, sim_message_copy(message)};
     from->cluster->n_flying++;
     SIM_EXPECT(from->cluster->sim, from->cluster->n_flying < MAX_FLYING,
                "%u messages are under way", from->cluster->n_flying);
@@ -95,9 +103,13 @@ unsigned network_raft_send(void *data, const struct raft_message *message)
     struct sim *sim = cluster->sim;
     struct node *to = node_of(cluster, message->server_id);
     uint64_t at_ms = sim_now_ms(sim) + sim_between(sim, 0, 4);
-    uint64_t *last = &cluster->link_ms[from->number][to->number];
+    uint64_t *last;
 
     check_hint(from, message);
+    if (to == NULL) { /* It is gone. */
+        return 0;
+    }
+    last = &cluster->link_ms[from->number][to->number];
     if (sim_between(sim, 1, 100) <= cluster->loss_percent) {
         return 0;
     }
@@ -183,14 +195,18 @@ bool network_frame_send(void *data, uint64_t peer, const struct frame *frame)
     struct cluster *cluster = from->cluster;
     struct sim *sim = cluster->sim;
     struct node *to = node_of(cluster, peer);
-    struct connection *connection = connection_of(cluster, from->number, to->number);
+    struct connection *connection;
     struct frame_delivery *delivery;
     uint64_t at_ms = sim_now_ms(sim) + sim_between(sim, 0, 4);
 
+    if (to == NULL) {
+        return false;
+    }
+    connection = connection_of(cluster, from->number, to->number);
     if (!connection->is_up) {
         return false;
     }
-    if (sim_once_in(sim, BREAKS_ONCE_IN)) {
+    if (cluster->options.breaks && sim_once_in(sim, BREAKS_ONCE_IN)) {
         break_soon(from, to);
         return false;
     }
@@ -228,8 +244,8 @@ void cluster_break_connection(struct cluster *cluster, unsigned a, unsigned b)
 void cluster_break_all_connections(struct cluster *cluster)
 {
     cluster->is_unconnected = true;
-    for (unsigned a = 0; a < cluster->options.n_nodes; a++) {
-        for (unsigned b = a + 1; b < cluster->options.n_nodes; b++) {
+    for (unsigned a = 0; a < MAX_NODES; a++) {
+        for (unsigned b = a + 1; b < MAX_NODES; b++) {
             cluster_break_connection(cluster, a, b);
         }
     }
@@ -260,8 +276,8 @@ static void on_reconnect(void *data)
     if (sim_is_closing(cluster->sim)) {
         return;
     }
-    for (unsigned a = 0; a < cluster->options.n_nodes; a++) {
-        for (unsigned b = a + 1; b < cluster->options.n_nodes; b++) {
+    for (unsigned a = 0; a < MAX_NODES; a++) {
+        for (unsigned b = a + 1; b < MAX_NODES; b++) {
             reconnect(cluster, a, b);
         }
     }
@@ -280,8 +296,8 @@ void network_start(struct cluster *cluster)
 
 void network_drop_cut(struct cluster *cluster)
 {
-    for (unsigned a = 0; a < cluster->options.n_nodes; a++) {
-        for (unsigned b = a + 1; b < cluster->options.n_nodes; b++) {
+    for (unsigned a = 0; a < MAX_NODES; a++) {
+        for (unsigned b = a + 1; b < MAX_NODES; b++) {
             if (cluster->cut[a][b] || cluster->cut[b][a]) {
                 cluster_break_connection(cluster, a, b);
             }

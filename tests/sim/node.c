@@ -11,7 +11,8 @@
 
 struct node *node_of(struct cluster *cluster, uint64_t id)
 {
-    for (unsigned i = 0; i < cluster->options.n_nodes; i++) {
+    CHECK(id != 0);
+    for (unsigned i = 0; i < MAX_NODES; i++) {
         if (cluster->nodes[i].id == id) {
             return &cluster->nodes[i];
         }
@@ -160,11 +161,13 @@ static void open_agreement(struct node *node)
 
 static void bootstrap(struct node *node)
 {
-    struct seam_configuration configuration = {.n_members = node->cluster->options.n_nodes};
+    struct seam_configuration configuration = {.n_members = 0};
 
-    for (unsigned i = 0; i < configuration.n_members; i++) {
-        configuration.members[i].id = node->cluster->nodes[i].id;
-        configuration.members[i].role = NODE_ROLE_VOTER;
+    for (unsigned i = 0; i < MAX_NODES; i++) {
+        if (node->cluster->nodes[i].id != 0) {
+            configuration.members[configuration.n_members++] =
+                (struct seam_member){.id = node->cluster->nodes[i].id, .role = NODE_ROLE_VOTER};
+        }
     }
     CHECK(seam_bootstrap(node->seam, &configuration, NULL) == STATUS_OK);
 }
@@ -253,7 +256,7 @@ void node_die(struct node *node)
     node->snapshots += status.snapshots;
     node->is_alive = false;
     node->owner.epoch++;
-    for (unsigned i = 0; i < cluster->options.n_nodes; i++) {
+    for (unsigned i = 0; i < MAX_NODES; i++) {
         if (i != node->number) {
             cluster_break_connection(cluster, node->number, i);
         }

@@ -22,6 +22,7 @@ static void draw_options(struct sim *sim, struct cluster_options *options)
         sim_once_in(sim, 2) ? (32u << 10) << sim_between(sim, 0, 3) : MANY_BYTES;
     options->clock_jumps = sim_once_in(sim, 3);
     options->is_disorderly = sim_once_in(sim, 4);
+    options->breaks = sim_once_in(sim, 2);
     options->has_state = sim_once_in(sim, 2);
     if (options->has_state) {
         options->client_period_ms += 50; /* It costs more. */
@@ -51,15 +52,20 @@ static void heal(struct sim *sim, struct cluster *cluster)
     }
 }
 
-/* Enough nodes live and have their state. */
-static bool has_quorum(const struct cluster *cluster)
+/* Enough voters live and have their state, also without node @without (-1: with all). */
+static bool has_majority(const struct cluster *cluster, int without)
 {
+    unsigned n_voters = 0;
     unsigned n = 0;
 
     for (unsigned i = 0; i < cluster_size(cluster); i++) {
-        n += cluster_is_alive(cluster, i) && !cluster_needs_state(cluster, i) ? 1 : 0;
+        if (cluster_is_voter(cluster, i)) {
+            n_voters++;
+            n += (int)i != without && cluster_is_alive(cluster, i) &&
+                 !cluster_needs_state(cluster, i);
+        }
     }
-    return n > cluster_size(cluster) / 2;
+    return n > n_voters / 2;
 }
 
 static void wait_for_leader(struct sim *sim, struct cluster *cluster)
@@ -89,17 +95,6 @@ static void wait_for_states(struct sim *sim, struct cluster *cluster)
     }
 }
 
-/* Would the others do without node @number? */
-static bool is_spare(const struct cluster *cluster, unsigned number)
-{
-    unsigned n = 0;
-
-    for (unsigned i = 0; i < cluster_size(cluster); i++) {
-        n += i != number && cluster_is_alive(cluster, i) && !cluster_needs_state(cluster, i);
-    }
-    return n > cluster_size(cluster) / 2;
-}
-
 static void run_on(struct sim *sim, struct cluster *cluster, uint64_t until_ms, uint64_t ms)
 {
     uint64_t now_ms = sim_now_ms(sim);
@@ -117,7 +112,7 @@ static void slow_leader(struct sim *sim, struct cluster *cluster)
 {
     int leader = cluster_leader(cluster);
 
-    if (!sim_once_in(sim, 4) || leader < 0 || !is_spare(cluster, (unsigned)leader)) {
+    if (!sim_once_in(sim, 4) || leader < 0 || !has_majority(cluster, leader)) {
         return;
     }
     sim_trace(sim, "the disk of node %d takes %u ms from now on", leader, SLOW_DISK_MS);
@@ -140,14 +135,14 @@ static void run_cluster(struct run *run, struct sim *sim, struct cluster *cluste
     }
     heal(sim, cluster);
     wait_for_leader(sim, cluster);
-    if (has_quorum(cluster)) {
+    if (has_majority(cluster, -1)) {
         wait_for_states(sim, cluster);
     }
     run_on(sim, cluster, 0, PROGRESS_MS);
     cluster_counts(cluster, &before);
     run_on(sim, cluster, 0, PROGRESS_MS);
     cluster_counts(cluster, &after);
-    if (has_quorum(cluster)) {
+    if (has_majority(cluster, -1)) {
         SIM_EXPECT(sim, after.acknowledged > before.acknowledged, "%s", "nothing goes on");
         SIM_EXPECT(sim, after.reads > before.reads, "%s", "no read goes on");
     }
@@ -156,7 +151,7 @@ static void run_cluster(struct run *run, struct sim *sim, struct cluster *cluste
     run_on(sim, cluster, 0, SETTLE_MS);
     settled = cluster_highest(cluster); /* Things go on falling due. */
     run_on(sim, cluster, 0, SETTLE_MS / 2);
-    if (has_quorum(cluster)) {
+    if (has_majority(cluster, -1)) {
         cluster_check_converged(cluster, settled);
     }
     cluster_check_histories(cluster);
