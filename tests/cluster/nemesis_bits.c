@@ -299,21 +299,9 @@ static unsigned flip_records_of(const struct cluster_node *node)
  * that are not part of it. */
 static bool state_has_records(void *data)
 {
-    static const char name[] = "\nholdfast_store_records ";
-    struct http_client client = cluster_client(data);
-    struct http_response response = {0};
-    const char *found = NULL;
-    bool has = false;
+    uint64_t records = 0;
 
-    client.timeout_ms = ASK_MS;
-    if (http_call(&client, &response, "GET", "/metrics", NULL, NULL) == HTTP_ANSWERED &&
-        response.status == 200) {
-        found = strstr((const char *)response.body.data, name);
-        has = found != NULL && strtoul(found + sizeof name - 1, NULL, 10) > MIN_RECORDS;
-    }
-    http_response_close(&response);
-    http_client_close(&client);
-    return has;
+    return cluster_metric(data, "holdfast_store_records", &records) && records > MIN_RECORDS;
 }
 
 static bool flip_state(struct chaos *chaos)

@@ -24,6 +24,7 @@
 #define WARM_UP_WRITES 30
 #define MAX_NEMESES    40
 #define SCRUB_S        "2"
+#define COMPARED_MS    10000
 #define STATUS_OUTSIDE 1 /* See docs/operations.md: a start may cure it. */
 
 /* What this machine cannot do, by bit of enum nemesis_needs; NULL: it can. */
@@ -279,6 +280,32 @@ static void suffer_once(struct chaos *chaos)
     }
 }
 
+/* All nodes have executed the same by now, so they have to find each other alike there. */
+static bool state_was_compared(void *data)
+{
+    uint64_t applied = 0;
+    uint64_t compared = 0;
+
+    return cluster_metric(data, "holdfast_raft_applied_index", &applied) &&
+           cluster_metric(data, "holdfast_state_compared_index", &compared) &&
+           compared == applied && applied > 0;
+}
+
+static void assert_nodes_watch_their_state(struct chaos *chaos)
+{
+    unsigned node;
+
+    for (node = 0; node < CLUSTER_NODES; node++) {
+        uint64_t split = 1;
+
+        if (!wait_until(state_was_compared, &chaos->cluster.nodes[node], COMPARED_MS)) {
+            fail_msg("n%u has not compared its state", node + 1);
+        }
+        assert_true(cluster_metric(&chaos->cluster.nodes[node], "holdfast_states_split", &split));
+        assert_int_equal(split, 0);
+    }
+}
+
 static void assert_history_holds(struct chaos *chaos)
 {
     struct tally *tally = tally_of(chaos->nemesis);
@@ -299,6 +326,7 @@ static void assert_history_holds(struct chaos *chaos)
     if (!cluster_states_are_equal(&chaos->cluster, text, sizeof text)) {
         fail_msg("the states differ: %s", text);
     }
+    assert_nodes_watch_their_state(chaos);
     wrong = registers_check(&chaos->registers, &items);
     wrong = wrong != NULL ? wrong : logs_check(&chaos->logs, &logs);
     if (wrong != NULL) {

@@ -131,26 +131,17 @@ static void assert_victim_ends_damaged(struct fixture *f, const char *why)
 }
 
 struct figure {
-    struct http_client *client;
+    const struct cluster_node *node;
     const char *name;
-    unsigned long least;
+    uint64_t least;
 };
 
 static bool is_at_least(void *data)
 {
     const struct figure *figure = data;
-    struct http_response response = {0};
-    const char *found = NULL;
-    bool reached = false;
+    uint64_t value = 0;
 
-    if (http_call(figure->client, &response, "GET", "/metrics", NULL, NULL) == HTTP_ANSWERED) {
-        found = strstr((const char *)response.body.data, figure->name);
-    }
-    if (found != NULL) {
-        reached = strtoul(found + strlen(figure->name), NULL, 10) >= figure->least;
-    }
-    http_response_close(&response);
-    return reached;
+    return cluster_metric(figure->node, figure->name, &value) && value >= figure->least;
 }
 
 static void assert_others_go_on(struct fixture *f)
@@ -159,7 +150,7 @@ static void assert_others_go_on(struct fixture *f)
 
     for (i = 0; i < CLUSTER_NODES; i++) {
         struct figure scrubs = {
-            .client = &f->clients[i], .name = "\nholdfast_scrubs_total ", .least = 2};
+            .node = &f->cluster.nodes[i], .name = "holdfast_scrubs_total", .least = 2};
 
         if (i == f->victim) {
             continue;
@@ -287,7 +278,7 @@ static void three_states_stop_nobody_and_are_told_by_all(void **state)
 
     for (i = 0; i < CLUSTER_NODES; i++) {
         struct figure split = {
-            .client = &f->clients[i], .name = "\nholdfast_states_split ", .least = 1};
+            .node = &f->cluster.nodes[i], .name = "holdfast_states_split", .least = 1};
 
         assert_true(wait_until(is_at_least, &split, NOTICE_MS));
         expect(&f->answer, &f->clients[i], 200, "GET", "/readyz", NULL, NULL);

@@ -230,6 +230,27 @@ json_t *cluster_view(const struct cluster_node *node)
     return view;
 }
 
+bool cluster_metric(const struct cluster_node *node, const char *name, uint64_t *value)
+{
+    struct http_client client = {
+        .port = node->api_port, .timeout_ms = ASK_TIMEOUT_MS, .address = node->address};
+    struct http_response response = {0};
+    const char *found = NULL;
+    char line[80];
+
+    (void)snprintf(line, sizeof line, "\n%s ", name);
+    if (http_call(&client, &response, "GET", "/metrics", NULL, NULL) == HTTP_ANSWERED &&
+        response.status == 200) {
+        found = strstr((const char *)response.body.data, line);
+    }
+    if (found != NULL) {
+        *value = strtoull(found + strlen(line), NULL, 10);
+    }
+    http_response_close(&response);
+    http_client_close(&client);
+    return found != NULL;
+}
+
 static bool leads_by_its_own_word(const struct cluster_node *node)
 {
     json_t *view = cluster_view(node);

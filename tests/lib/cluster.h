@@ -64,6 +64,10 @@ void cluster_kill_all(struct cluster *cluster);
  * within two seconds. */
 json_t *cluster_view(const struct cluster_node *node);
 
+/* The figure called @name among the node's metrics, without labels. False if it did not answer
+ * within two seconds, or has none. */
+bool cluster_metric(const struct cluster_node *node, const char *name, uint64_t *value);
+
 /* The node that leads, by its own word; CLUSTER_NOBODY if none did within @limit_ms. @except is
  * not asked (CLUSTER_NOBODY: all are). */
 unsigned cluster_find_leader(struct cluster *cluster, unsigned except, unsigned limit_ms);
