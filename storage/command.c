@@ -16,6 +16,11 @@
 #include "daemon/base/wire.h"
 #include "storage/document.h"
 
+#define MEMBER_FLAG_DRAINED   1u
+#define MEMBER_FLAG_FORCED    2u
+#define MEMBER_FLAG_RESTARTED 4u
+#define MEMBER_FLAGS          8u /* More than all of them. */
+
 #define FLAG_TRANSACTION 1u
 #define FLAG_KEY         2u
 #define FLAGS_KNOWN      3u
@@ -210,6 +215,10 @@ static void put_member(struct buffer *buffer, const struct member_operation *mem
     wire_put_bytes(buffer, member->api_address);
     wire_put_bytes(buffer, member->zone);
     wire_put_bytes(buffer, member->version);
+    wire_put_u8(buffer, (uint8_t)member->wanted);
+    wire_put_u8(buffer, (uint8_t)((member->is_drained ? MEMBER_FLAG_DRAINED : 0) |
+                                  (member->is_forced ? MEMBER_FLAG_FORCED : 0) |
+                                  (member->has_restarted ? MEMBER_FLAG_RESTARTED : 0)));
 }
 
 static void put_operation(struct buffer *buffer, const struct operation *operation)
@@ -246,6 +255,9 @@ static void put_operation(struct buffer *buffer, const struct operation *operati
         put_text(buffer, &operation->ns.metadata);
         break;
     case OPERATION_MEMBER_PUT:
+    case OPERATION_MEMBER_ADD:
+    case OPERATION_MEMBER_CHANGE:
+    case OPERATION_MEMBER_REMOVE:
         put_member(buffer, &operation->member);
         break;
     case OPERATION_MAINTAIN:
@@ -498,6 +510,8 @@ static void get_namespace(struct decoding *d, struct namespace_operation *ns)
 
 static void get_member(struct decoding *d, struct member_operation *member)
 {
+    unsigned flags;
+
     member->id = wire_get_u64(&d->reader);
     require(d, member->id != 0, "a member without an id");
     member->name = get_text_limited(d, LIMIT_NAME_BYTES, "a member's name too long");
@@ -505,6 +519,12 @@ static void get_member(struct decoding *d, struct member_operation *member)
     member->api_address = get_text_limited(d, LIMIT_ADDRESS_BYTES, "an address too long");
     member->zone = get_text_limited(d, LIMIT_NAME_BYTES, "a zone too long");
     member->version = get_text_limited(d, LIMIT_NAME_BYTES, "a version too long");
+    member->wanted =
+        (enum member_wanted)get_below(d, MEMBER_WANTED_KINDS, "an unknown role of a member");
+    flags = get_below(d, MEMBER_FLAGS, "unknown flags of a member");
+    member->is_drained = (flags & MEMBER_FLAG_DRAINED) != 0;
+    member->is_forced = (flags & MEMBER_FLAG_FORCED) != 0;
+    member->has_restarted = (flags & MEMBER_FLAG_RESTARTED) != 0;
 }
 
 static void get_maintain(struct decoding *d, struct maintain_operation *maintain)
@@ -548,6 +568,9 @@ static void get_operation(struct decoding *d, struct operation *operation)
         get_namespace(d, &operation->ns);
         break;
     case OPERATION_MEMBER_PUT:
+    case OPERATION_MEMBER_ADD:
+    case OPERATION_MEMBER_CHANGE:
+    case OPERATION_MEMBER_REMOVE:
         get_member(d, &operation->member);
         break;
     case OPERATION_MAINTAIN:
@@ -660,6 +683,9 @@ static bool operation_adds(enum operation_kind kind)
     case OPERATION_NAMESPACE_DELETE:
     case OPERATION_MEMBER_PUT:
     case OPERATION_MAINTAIN:
+    case OPERATION_MEMBER_ADD: /* A full cluster has to be repaired all the same. */
+    case OPERATION_MEMBER_CHANGE:
+    case OPERATION_MEMBER_REMOVE:
     case OPERATION_KINDS:
         break;
     }

@@ -40,6 +40,9 @@ enum operation_kind {
     /* The cluster's own; no client can send these. */
     OPERATION_MEMBER_PUT,
     OPERATION_MAINTAIN,
+    OPERATION_MEMBER_ADD,
+    OPERATION_MEMBER_CHANGE,
+    OPERATION_MEMBER_REMOVE,
     OPERATION_KINDS
 };
 
@@ -140,13 +143,29 @@ struct namespace_operation {
     struct text_field metadata; /* JSON object; PATCH: a merge patch. */
 };
 
+/* What the cluster wants of a member. Agreement's own configuration follows, step by step. */
+enum member_wanted {
+    MEMBER_AS_IS, /* Nothing was said: it keeps the role that it has. */
+    MEMBER_VOTER,
+    MEMBER_STANDBY,
+    MEMBER_SPARE,
+    MEMBER_AUTO, /* A standby, and a voter once it has caught up if voters are wanted. */
+    MEMBER_WANTED_KINDS
+};
+
+/* PUT: what a node says of itself; what is wanted of it stays. ADD: a new member. CHANGE: wanted,
+ * drained and forced of the member @id. REMOVE: the member @id, for good; uses forced too. */
 struct member_operation {
     uint64_t id;
     struct slice name;
     struct slice peer_address;
     struct slice api_address;
-    struct slice zone; /* Empty: none. */
+    struct slice zone; /* Empty: none; with PUT: as it was. */
     struct slice version;
+    enum member_wanted wanted;
+    bool is_drained;    /* It is not to lead. */
+    bool is_forced;     /* Also while voters are missing. */
+    bool has_restarted; /* PUT: its process is new, and so not drained any more. */
 };
 
 /* Do up to @max_records of what is due by the entry's time: expire, purge, forget. */

@@ -190,6 +190,11 @@ struct key key_member(uint64_t member_id)
     return key_prefix_of_id(KEY_MEMBER, member_id);
 }
 
+struct key key_removed_member(uint64_t member_id)
+{
+    return key_prefix_of_id(KEY_REMOVED_MEMBER, member_id);
+}
+
 struct key key_behind_prefix(const struct key *prefix)
 {
     struct key key;

@@ -14,22 +14,23 @@
 
 /* The first byte. These numbers are on disk: never change or reuse one. */
 enum key_kind {
-    KEY_HEADER = 1,         /* The format of the state. */
-    KEY_NAMESPACE = 2,      /* name -> namespace_row */
-    KEY_NAMESPACE_ID = 3,   /* namespace id -> name */
-    KEY_COUNTERS = 4,       /* namespace id -> namespace_counters */
-    KEY_SESSION = 5,        /* namespace id, session id -> session_row */
-    KEY_SESSION_INDEX = 6,  /* see key_session_index() */
-    KEY_TOMBSTONE = 7,      /* namespace id, session id: deleted less than a day ago */
-    KEY_EVENT = 8,          /* object id of the session, seq -> event_row */
-    KEY_EVENT_ID = 9,       /* object id of the session, event id */
-    KEY_ITEM = 10,          /* namespace id, key -> item_row */
-    KEY_IDEMPOTENCY = 11,   /* namespace id, key -> see idempotency.h */
-    KEY_CHANGE = 12,        /* revision -> see change.h */
-    KEY_DUE = 13,           /* see expiry.h */
-    KEY_PURGE = 14,         /* see expiry.h */
-    KEY_MEMBER = 15,        /* member id -> member_row */
-    KEY_SESSION_STATE = 16, /* object id of the session -> its state, if it is more than "{}" */
+    KEY_HEADER = 1,          /* The format of the state. */
+    KEY_NAMESPACE = 2,       /* name -> namespace_row */
+    KEY_NAMESPACE_ID = 3,    /* namespace id -> name */
+    KEY_COUNTERS = 4,        /* namespace id -> namespace_counters */
+    KEY_SESSION = 5,         /* namespace id, session id -> session_row */
+    KEY_SESSION_INDEX = 6,   /* see key_session_index() */
+    KEY_TOMBSTONE = 7,       /* namespace id, session id: deleted less than a day ago */
+    KEY_EVENT = 8,           /* object id of the session, seq -> event_row */
+    KEY_EVENT_ID = 9,        /* object id of the session, event id */
+    KEY_ITEM = 10,           /* namespace id, key -> item_row */
+    KEY_IDEMPOTENCY = 11,    /* namespace id, key -> see idempotency.h */
+    KEY_CHANGE = 12,         /* revision -> see change.h */
+    KEY_DUE = 13,            /* see expiry.h */
+    KEY_PURGE = 14,          /* see expiry.h */
+    KEY_MEMBER = 15,         /* member id -> member_row */
+    KEY_SESSION_STATE = 16,  /* object id of the session -> its state, if it is more than "{}" */
+    KEY_REMOVED_MEMBER = 17, /* member id -> removed_member_row */
 };
 
 struct key {
@@ -71,6 +72,7 @@ struct key key_change(uint64_t revision);
 struct key key_due(uint64_t due_ms, uint8_t due_kind, uint64_t namespace_id, struct slice name);
 struct key key_purge(uint8_t purge_kind, uint64_t id, uint64_t from_seq);
 struct key key_member(uint64_t member_id);
+struct key key_removed_member(uint64_t member_id);
 
 /* What all keys of a kind begin with; of one id (namespace or object) under it; and of one value of
  * an index. An item prefix is key_item() itself. */

@@ -225,6 +225,9 @@ static enum status execute_operation(struct execution *execution, const struct o
     case OPERATION_NAMESPACE_DELETE:
         return namespace_execute(execution, operation, result);
     case OPERATION_MEMBER_PUT:
+    case OPERATION_MEMBER_ADD:
+    case OPERATION_MEMBER_CHANGE:
+    case OPERATION_MEMBER_REMOVE:
         return member_execute(execution, operation, result);
     case OPERATION_MAINTAIN:
         return maintain_execute(execution, operation, result);

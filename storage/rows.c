@@ -327,6 +327,9 @@ void member_row_encode(const struct member_row *row, struct buffer *buffer)
     wire_put_bytes(buffer, row->api_address);
     wire_put_bytes(buffer, row->zone);
     wire_put_bytes(buffer, row->version);
+    wire_put_u8(buffer, (uint8_t)row->wanted);
+    wire_put_u8(buffer, row->is_drained ? 1 : 0);
+    wire_put_u8(buffer, row->is_forced ? 1 : 0);
 }
 
 enum status member_row_decode(struct slice bytes, struct member_row *row)
@@ -343,5 +346,34 @@ enum status member_row_decode(struct slice bytes, struct member_row *row)
     row->api_address = wire_get_bytes(&reader);
     row->zone = wire_get_bytes(&reader);
     row->version = wire_get_bytes(&reader);
+    row->wanted = (enum member_wanted)get_enum(&reader, MEMBER_WANTED_KINDS);
+    row->is_drained = get_bool(&reader);
+    row->is_forced = get_bool(&reader);
+    return wire_done(&reader);
+}
+
+void removed_member_row_encode(const struct removed_member_row *row, struct buffer *buffer)
+{
+    begin(buffer);
+    wire_put_u64(buffer, row->id);
+    wire_put_bytes(buffer, row->name);
+    wire_put_bytes(buffer, row->peer_address);
+    wire_put_bytes(buffer, row->api_address);
+    wire_put_u8(buffer, row->is_forced ? 1 : 0);
+}
+
+enum status removed_member_row_decode(struct slice bytes, struct removed_member_row *row)
+{
+    struct wire_reader reader;
+    enum status status = open_row(bytes, &reader);
+
+    if (status != STATUS_OK) {
+        return status;
+    }
+    row->id = wire_get_u64(&reader);
+    row->name = wire_get_bytes(&reader);
+    row->peer_address = wire_get_bytes(&reader);
+    row->api_address = wire_get_bytes(&reader);
+    row->is_forced = get_bool(&reader);
     return wire_done(&reader);
 }

@@ -112,6 +112,18 @@ struct member_row {
     struct slice api_address;
     struct slice zone; /* Empty: null. */
     struct slice version;
+    enum member_wanted wanted;
+    bool is_drained; /* It is not to lead. */
+    bool is_forced;  /* What is wanted may happen while voters are missing. */
+};
+
+/* A member that was removed. Its id is never used again. */
+struct removed_member_row {
+    uint64_t id;
+    struct slice name;
+    struct slice peer_address; /* It may have to be reached until it is out of the configuration. */
+    struct slice api_address;
+    bool is_forced;
 };
 
 /* One of each: append the encoded row, or read one. STATUS_CORRUPT if it is not one,
@@ -130,5 +142,6 @@ ROW_CODEC(trim_row);
 ROW_CODEC(prefix_deleted_row);
 ROW_CODEC(maintained_row);
 ROW_CODEC(member_row);
+ROW_CODEC(removed_member_row);
 
 #endif

@@ -281,3 +281,41 @@ enum status view_members(struct view *view, member_row_cb cb, void *data)
     buffer_close(&position);
     return status;
 }
+
+struct removed_member_walk {
+    removed_member_row_cb cb;
+    void *data;
+};
+
+static enum status take_removed_member(void *data, struct slice key, struct slice payload,
+                                       bool *taken)
+{
+    struct removed_member_walk *walk = data;
+    struct removed_member_row row;
+    enum status status = removed_member_row_decode(payload, &row);
+
+    (void)key; /* The row has it. */
+    if (status == STATUS_OK) {
+        *taken = walk->cb(walk->data, &row);
+    }
+    return status;
+}
+
+enum status view_removed_members(struct view *view, removed_member_row_cb cb, void *data)
+{
+    struct removed_member_walk removed = {.cb = cb, .data = data};
+    struct walk walk = {
+        .prefix = key_prefix(KEY_REMOVED_MEMBER),
+        .order = ORDER_ASC,
+        .take = take_removed_member,
+        .data = &removed,
+    };
+    struct buffer position = BUFFER_EMPTY;
+    enum status status;
+
+    do {
+        status = list(view, &walk, &position);
+    } while (status == STATUS_OK && position.size > 0); /* One page is a bounded scan. */
+    buffer_close(&position);
+    return status;
+}

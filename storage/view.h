@@ -75,4 +75,7 @@ MUST_USE enum status view_namespaces(struct view *view, enum list_order order,
 typedef bool (*member_row_cb)(void *data, const struct member_row *row);
 MUST_USE enum status view_members(struct view *view, member_row_cb cb, void *data);
 
+typedef bool (*removed_member_row_cb)(void *data, const struct removed_member_row *row);
+MUST_USE enum status view_removed_members(struct view *view, removed_member_row_cb cb, void *data);
+
 #endif

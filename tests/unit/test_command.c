@@ -71,8 +71,12 @@ static struct operation make_operation(enum operation_kind kind)
         operation.ns = (struct namespace_operation){TEXT("a-b"), set(TEXT("{}"))};
         break;
     case OPERATION_MEMBER_PUT:
-        operation.member = (struct member_operation){77,          TEXT("n1"), TEXT("h:1"),
-                                                     TEXT("h:2"), TEXT("z"),  TEXT("1.0")};
+    case OPERATION_MEMBER_ADD:
+    case OPERATION_MEMBER_CHANGE:
+    case OPERATION_MEMBER_REMOVE:
+        operation.member =
+            (struct member_operation){77,          TEXT("n1"),  TEXT("h:1"), TEXT("h:2"), TEXT("z"),
+                                      TEXT("1.0"), MEMBER_AUTO, true,        false,       true};
         break;
     case OPERATION_MAINTAIN:
         operation.maintain.max_records = LIMIT_MAINTENANCE_RECORDS;

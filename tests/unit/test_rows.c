@@ -46,6 +46,7 @@ DEFINE_CHECK(trim_row)
 DEFINE_CHECK(prefix_deleted_row)
 DEFINE_CHECK(maintained_row)
 DEFINE_CHECK(member_row)
+DEFINE_CHECK(removed_member_row)
 
 static void every_row_reads_back_and_refuses_other_bytes(void **state)
 {
@@ -60,8 +61,10 @@ static void every_row_reads_back_and_refuses_other_bytes(void **state)
     check_trim_row(&(struct trim_row){1, 2, 3});
     check_prefix_deleted_row(&(struct prefix_deleted_row){1, true});
     check_maintained_row(&(struct maintained_row){1, false});
-    check_member_row(
-        &(struct member_row){1, TEXT("n1"), TEXT("h:1"), TEXT("h:2"), TEXT("z"), TEXT("1.0")});
+    check_member_row(&(struct member_row){1, TEXT("n1"), TEXT("h:1"), TEXT("h:2"), TEXT("z"),
+                                          TEXT("1.0"), MEMBER_STANDBY, true, false});
+    check_removed_member_row(
+        &(struct removed_member_row){1, TEXT("n1"), TEXT("h:1"), TEXT("h:2"), true});
 }
 
 static struct session_row make_session(void)
