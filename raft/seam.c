@@ -391,11 +391,19 @@ static void observe(struct seam *seam)
     if (raft->state == RAFT_LEADER && raft->current_term != seam->leader_term) {
         seam->leader_term = raft->current_term;
         seam->barrier_index = raft_last_index(raft);
-        for (unsigned i = 0; i < LIMIT_MEMBERS; i++) {
+        for (unsigned i = 0; i < SEAM_PEERS; i++) {
             seam->peers[i] = (struct seam_peer){.id = seam->peers[i].id,
                                                 .queued_bytes = seam->peers[i].queued_bytes};
         }
     }
+}
+
+/* libraft appends a barrier at its election, but not always. */
+static uint64_t own_index(const struct seam *seam)
+{
+    return seam_term_of(seam, seam->barrier_index) == seam->raft.current_term
+               ? seam->barrier_index
+               : seam->barrier_index + 1;
 }
 
 void seam_view(struct seam *seam, struct seam_view *view)
@@ -416,6 +424,9 @@ void seam_view(struct seam *seam, struct seam_view *view)
         .heard_ms = seam->heard_ms,
         .heard_commit_index = seam->heard_commit_index,
         .oldest_append_ms = seam_oldest_append_ms(seam),
+        .configuration_index = raft->configuration_uncommitted_index != 0
+                                   ? raft->configuration_uncommitted_index
+                                   : raft->configuration_committed_index,
         .snapshots = seam->snapshots,
         .appends = seam->n_appends,
         .append_nanoseconds = seam->append_nanoseconds,
@@ -432,6 +443,7 @@ void seam_view(struct seam *seam, struct seam_view *view)
     view->leader_id = leader;
     if (view->state == SEAM_LEADER) {
         view->barrier_index = seam->barrier_index;
+        view->own_index = own_index(seam);
     }
 }
 
@@ -615,6 +627,95 @@ enum status seam_transfer(struct seam *seam, uint64_t id)
     return status_from_raft(rv);
 }
 
+/* --- Membership --- */
+
+bool seam_may_change(const struct seam *seam)
+{
+    const struct raft *raft = &seam->raft;
+
+    return !seam->failed && seam->started && raft->state == RAFT_LEADER &&
+           seam_term_of(seam, raft->commit_index) == raft->current_term &&
+           raft->configuration_uncommitted_index == 0 && raft->leader_state.promotee_id == 0 &&
+           raft->leader_state.transferee == 0 && raft->transfer == NULL &&
+           raft->legacy.change == NULL;
+}
+
+static void on_changed(struct raft_change *request, int status)
+{
+    (void)status; /* What the configuration is, everybody sees there. */
+    raft_free(request);
+}
+
+/* What comes before a call of libraft that changes the configuration. */
+static enum status begin_change(struct seam *seam, struct raft_change **request)
+{
+    if (seam->failed || seam->raft.state != RAFT_LEADER) {
+        return STATUS_NO_LEADER;
+    }
+    if (!seam_may_change(seam)) {
+        return STATUS_BUSY;
+    }
+    observe(seam); /* What comes before this entry belongs to the barrier. */
+    *request = seam_new(sizeof **request);
+    return STATUS_OK;
+}
+
+static enum status end_change(struct seam *seam, struct raft_change *request, int rv)
+{
+    if (rv == 0 || seam->failed) {
+        return rv == 0 ? STATUS_OK : STATUS_IO;
+    }
+    if (seam->raft.legacy.change == request) {
+        seam->raft.legacy.change = NULL; /* libraft leaves it there, and then refuses others. */
+    }
+    raft_free(request);
+    return rv == RAFT_BADROLE || rv == RAFT_DUPLICATEID ? STATUS_EXISTS
+           : rv == RAFT_CANTCHANGE                      ? STATUS_BUSY
+                                                        : status_from_raft(rv);
+}
+
+enum status seam_add(struct seam *seam, uint64_t id)
+{
+    struct raft_change *request;
+    char address[MEMBER_ADDRESS_BYTES];
+    enum status status = begin_change(seam, &request);
+
+    if (status != STATUS_OK) {
+        return status;
+    }
+    CHECK(seam->raft.configuration.n < LIMIT_MEMBERS);
+    write_address(id, address);
+    return end_change(seam, request, raft_add(&seam->raft, request, id, address, on_changed));
+}
+
+enum status seam_assign(struct seam *seam, uint64_t id, int role)
+{
+    struct raft_change *request;
+    enum status status;
+
+    if (role == NODE_ROLE_VOTER && seam_match_index(seam, id) != raft_last_index(&seam->raft)) {
+        return seam->raft.state == RAFT_LEADER ? STATUS_BUSY : STATUS_NO_LEADER;
+    }
+    status = begin_change(seam, &request);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    return end_change(seam, request,
+                      raft_assign(&seam->raft, request, id, role_to_raft(role), on_changed));
+}
+
+enum status seam_remove(struct seam *seam, uint64_t id)
+{
+    struct raft_change *request;
+    enum status status = begin_change(seam, &request);
+
+    if (status != STATUS_OK) {
+        return status;
+    }
+    CHECK(id != seam->raft.id); /* It hands leadership over before. */
+    return end_change(seam, request, raft_remove(&seam->raft, request, id, on_changed));
+}
+
 /* Call back finished requests. libraft's uv loop does so too, a simulator's does not. */
 static void finish_requests(struct seam *seam)
 {
@@ -630,6 +731,10 @@ static void finish_requests(struct seam *seam)
         next[1] = previous;
         if (request->type == RAFT_COMMAND) {
             request->cb(request, request->status, request->result);
+        } else if (request->type == RAFT_CHANGE) {
+            struct raft_change *change = (struct raft_change *)(void *)request;
+
+            change->cb(change, change->status);
         } else {
             struct raft_transfer *transfer = (struct raft_transfer *)(void *)request;
 

@@ -73,10 +73,12 @@ struct seam_view {
     uint64_t term;
     uint64_t leader_id; /* 0: none known. */
     uint64_t last_index;
-    uint64_t stored_index;  /* Of this node's log on disk. */
-    uint64_t commit_index;  /* Our own monotone maximum. */
-    uint64_t applied_index; /* Given to on_commit or on_skip. */
-    uint64_t barrier_index; /* The last index when this node was elected; leader only. */
+    uint64_t stored_index;        /* Of this node's log on disk. */
+    uint64_t commit_index;        /* Our own monotone maximum. */
+    uint64_t applied_index;       /* Given to on_commit or on_skip. */
+    uint64_t barrier_index;       /* The last index when this node was elected; leader only. */
+    uint64_t own_index;           /* The first index of this term; leader only. */
+    uint64_t configuration_index; /* Of the last configuration in the log. */
     bool needs_state;
     uint64_t needed_index;       /* If so, a state that has executed this one. */
     uint64_t heard_ms;           /* When a leader was last heard; 0: never. Not of this node. */
@@ -116,6 +118,20 @@ void seam_durable(struct seam *seam, uint64_t index);
 /* Hand leadership to @id, or to the most caught-up voter if 0. STATUS_NO_LEADER: not leading;
  * STATUS_BUSY: a transfer is under way; STATUS_NOT_FOUND: there is no other voter. */
 MUST_USE enum status seam_transfer(struct seam *seam, uint64_t id);
+
+/* Leader: may the configuration be changed now? Not before an entry of this term is committed, and
+ * not while a change or a transfer of leadership is under way. (Whether the voters allow it is for
+ * the caller to see.) */
+bool seam_may_change(const struct seam *seam);
+
+/* Leader: one change of the configuration. A new member begins as spare, which gets no entries. A
+ * member that becomes voter must have matched the last index, or libraft would make it one later,
+ * at a moment of its own. STATUS_NO_LEADER, STATUS_BUSY (see seam_may_change(), or it has not
+ * matched), STATUS_NOT_FOUND, STATUS_EXISTS: it is so already; STATUS_IO. On success the change is
+ * in the log, and acts at once; whether it stays there is decided as for any entry. */
+MUST_USE enum status seam_add(struct seam *seam, uint64_t id);
+MUST_USE enum status seam_assign(struct seam *seam, uint64_t id, int role);
+MUST_USE enum status seam_remove(struct seam *seam, uint64_t id);
 
 /* Do pending work of the wrapped vtable (completions that must not run inside libraft's calls). */
 void seam_turn(struct seam *seam, uint64_t now_ms);

@@ -381,7 +381,7 @@ struct seam_peer *seam_peer(struct seam *seam, uint64_t id)
 {
     struct seam_peer *unused = NULL;
 
-    for (unsigned i = 0; i < LIMIT_MEMBERS; i++) {
+    for (unsigned i = 0; i < SEAM_PEERS; i++) {
         struct seam_peer *peer = &seam->peers[i];
 
         if (peer->id == id) {

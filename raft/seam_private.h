@@ -14,6 +14,9 @@ _Static_assert(RAFT_VERSION_NUMBER >= 2200 && RAFT_VERSION_NUMBER < 2300,
 /* The sizes of so many entries at the end of the log are known: no more stay behind a snapshot. */
 #define SEAM_SIZES 16384u
 
+/* Peers that are remembered: members, and those that were some before. */
+#define SEAM_PEERS (4u * LIMIT_MEMBERS)
+
 /* What is known of the messages to one other member. */
 struct seam_peer {
     uint64_t id;         /* 0: unused. */
@@ -59,7 +62,7 @@ struct seam {
     uint64_t append_nanoseconds;
 
     struct queue unsent; /* Messages not sent, whose callbacks are due. */
-    struct seam_peer peers[LIMIT_MEMBERS];
+    struct seam_peer peers[SEAM_PEERS];
 
     struct seam_put *put;
     uint64_t snapshots;
