@@ -57,6 +57,31 @@ static const char *role_name(enum node_role role)
     return "";
 }
 
+/* What the cluster works towards. */
+static const char *wanted_name(enum member_wanted wanted)
+{
+    switch (wanted) {
+    case MEMBER_VOTER:
+        return "voter";
+    case MEMBER_STANDBY:
+        return "standby";
+    case MEMBER_SPARE:
+        return "spare";
+    case MEMBER_AUTO:
+        return "auto";
+    case MEMBER_AS_IS:
+    case MEMBER_WANTED_KINDS:
+        break;
+    }
+    return "";
+}
+
+static void append_flag(struct buffer *text, const char *lead, bool flag)
+{
+    buffer_append_string(text, lead);
+    buffer_append_string(text, flag ? "true" : "false");
+}
+
 static void append_member(struct buffer *text, const struct node_member *member,
                           uint64_t commit_index, struct slice zone)
 {
@@ -65,6 +90,10 @@ static void append_member(struct buffer *text, const struct node_member *member,
     append_text(text, "{\"name\":", slice_of_string(member->name));
     buffer_append_format(text, ",\"id\":\"%016" PRIx64 "\"", member->id);
     append_text(text, ",\"role\":", slice_of_string(role_name(member->role)));
+    append_text(text, ",\"wanted\":",
+                slice_of_string(member->is_leaving ? "removed" : wanted_name(member->wanted)));
+    append_flag(text, ",\"drained\":", member->is_drained);
+    append_flag(text, ",\"needs_state\":", member->needs_state);
     append_text(text, ",\"peer_address\":", slice_of_string(member->peer_address));
     append_text(text, ",\"api_address\":", slice_of_string(member->api_address));
     append_text(text, ",\"zone\":", zone);

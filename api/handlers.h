@@ -45,6 +45,12 @@ void cluster_get(struct request *request);
 /* snapshot.c: /v1/snapshot */
 void snapshot_get(struct request *request);
 
+/* members.c: /v1/cluster/members, /v1/cluster/members/{name}, /v1/cluster/transfer */
+void members_post(struct request *request);
+void member_patch(struct request *request);
+void member_delete(struct request *request);
+void transfer_post(struct request *request);
+
 /* health.c: what concerns this node alone; needs neither leader nor state. */
 void livez_get(struct request *request);
 void readyz_get(struct request *request);

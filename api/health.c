@@ -32,6 +32,7 @@ static unsigned causes_of(uint32_t bits, const char **causes)
         {NODE_CAUSE_FORMING, "forming"},     {NODE_CAUSE_NO_LEADER, "no-leader"},
         {NODE_CAUSE_BEHIND, "behind"},       {NODE_CAUSE_NEEDS_STATE, "needs-state"},
         {NODE_CAUSE_SLOW_DISK, "slow-disk"}, {NODE_CAUSE_CLOSING, "closing"},
+        {NODE_CAUSE_JOINING, "joining"},
     };
     unsigned count = 0;
 

@@ -25,6 +25,7 @@
 #include "api/server.h"
 #include "daemon/base/check.h"
 #include "daemon/base/log.h"
+#include "daemon/join.h"
 #include "daemon/options.h"
 #include "raft/node.h"
 
@@ -165,6 +166,9 @@ static enum status open_parts(const struct options *options, struct process *pro
         .api_address =
             options->api_advertise == NULL ? options->api_address : options->api_advertise,
         .initial_cluster = options->initial_cluster,
+        .joins = options->join != NULL,
+        .zone = options->zone,
+        .target_voters = (unsigned)options->target_voters,
         .version = HOLDFAST_VERSION,
         .allow_insecure_peers = options->allow_insecure_peers,
         .election_timeout_ms = (unsigned)options->election_timeout_ms,
@@ -204,17 +208,60 @@ static void start_again(char **argv)
     log_error("daemon", "could not start again: %s", strerror(errno));
 }
 
+/* A node that joins asks the members that it was told of, or remembers. */
+static enum status open_join(const struct options *options, struct process *process,
+                             struct node *node, struct join **join, struct error *error)
+{
+    const char *remembered = node_join_addresses(node);
+    const struct join_options join_options = {
+        .node = node,
+        .members = options->join != NULL ? options->join : remembered,
+        .name = options->name,
+        .peer_address =
+            options->peer_advertise == NULL ? options->peer_address : options->peer_advertise,
+        .api_address =
+            options->api_advertise == NULL ? options->api_address : options->api_advertise,
+        .zone = options->zone,
+        .role = options->role,
+        .data = process,
+        .on_refused = on_node_exit,
+    };
+
+    if (options->join == NULL && remembered[0] == '\0') {
+        return STATUS_OK;
+    }
+    return join_open(&join_options, join, error);
+}
+
+/* Could not be started, or not be kept. */
+static int exit_status_of_error(const struct error *error)
+{
+    switch (error->status) {
+    case STATUS_CORRUPT:
+        return EXIT_DAMAGED;
+    case STATUS_CLOSED:
+        return EXIT_REMOVED;
+    default:
+        return EXIT_FAILED;
+    }
+}
+
 static int run(const struct options *options, const sigset_t *awaited, char **argv)
 {
     struct process process = {.main_thread = pthread_self()};
     struct server *server;
+    struct join *join = NULL;
     struct node *node;
     struct error error;
     int received;
 
     if (open_parts(options, &process, &node, &server, &error) != STATUS_OK) {
         log_error("daemon", "%s", error.text);
-        return error.status == STATUS_CORRUPT ? EXIT_DAMAGED : EXIT_FAILED;
+        return exit_status_of_error(&error);
+    }
+    if (open_join(options, &process, node, &join, &error) != STATUS_OK) {
+        log_error("daemon", "%s", error.text);
+        _exit(EXIT_FAILED); /* Nothing has begun that would have to end. */
     }
     log_info("daemon", "started version=%s api=%s peer=%s", HOLDFAST_VERSION, options->api_address,
              options->peer_address);
@@ -234,6 +281,7 @@ static int run(const struct options *options, const sigset_t *awaited, char **ar
     }
     log_info("daemon", "ending signal=%d", received);
     (void)alarm(SHUTDOWN_LIMIT_S); /* Gives what was left of an earlier one: none. */
+    join_close(join);
     server_drain(server);
     server_close(server, ANSWER_TIMEOUT_MS);
     node_close(node);
@@ -251,6 +299,11 @@ int main(int argc, char **argv)
 
     if (options_parse(argc, argv, &options, &action, &error) != STATUS_OK) {
         (void)fprintf(stderr, "holdfastd: %s\n", error.text);
+        return EXIT_USAGE;
+    }
+    if (options.join != NULL && join_check(options.join, &error) != STATUS_OK) {
+        (void)fprintf(stderr, "holdfastd: --join: %s\n", error.text);
+        options_close(&options);
         return EXIT_USAGE;
     }
     switch (action) {

@@ -62,6 +62,14 @@ static const struct setting settings[] = {
      "a second place for /livez, /readyz and /metrics, on a thread of its own"},
     {"initial-cluster", KIND_TEXT, FIELD(initial_cluster), NULL, 0, 0, NULL, "n1=HOST:PORT,n2=...",
      "all nodes of a new cluster with their peer addresses"},
+    {"join", KIND_TEXT, FIELD(join), NULL, 0, 0, NULL, "URL,URL...",
+     "members of a living cluster, by their API, that this node asks to be taken in"},
+    {"role", KIND_TEXT, FIELD(role), "auto", 0, 0, NULL, "ROLE",
+     "with --join: standby stays without a vote; auto gets one if --target-voters wants it"},
+    {"zone", KIND_NAME, FIELD(zone), NULL, 0, 0, NULL, "ZONE",
+     "where this node is; new voters are spread over zones"},
+    {"target-voters", KIND_COUNT, FIELD(target_voters), "3", 1, 7, NULL, "N",
+     "as the leader: nodes that join get a vote up to so many (3, 5, 7; the same on all nodes)"},
     {"allow-insecure-peers", KIND_FLAG, FIELD(allow_insecure_peers), "false", 0, 0, NULL, NULL,
      "let nodes talk unencrypted beyond loopback"},
     {"api-threads", KIND_COUNT, FIELD(api_threads), "0", 0, 256, NULL, "N",
@@ -502,6 +510,17 @@ static enum status check_together(const struct options *options, struct error *e
     if (options->name == NULL) {
         return error_set(error, STATUS_INVALID,
                          "--name is missing: each node needs a name of its own");
+    }
+    if (options->join != NULL && options->initial_cluster != NULL) {
+        return error_set(error, STATUS_INVALID,
+                         "--join and --initial-cluster exclude each other: a node joins a cluster "
+                         "that lives, or is one of those that form a new one");
+    }
+    if (strcmp(options->role, "auto") != 0 && strcmp(options->role, "standby") != 0) {
+        return error_set(error, STATUS_INVALID,
+                         "--role: \"%s\" is neither auto nor standby (holdfast member promote "
+                         "makes a voter of a standby)",
+                         options->role);
     }
     if (options->election_timeout_ms < 3 * options->heartbeat_ms) {
         return error_set(error, STATUS_INVALID,

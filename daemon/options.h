@@ -25,6 +25,10 @@ struct options {
     char *peer_advertise;
     char *metrics_address;
     char *initial_cluster;
+    char *join; /* URLs of members' APIs, separated by commas. */
+    char *role; /* "auto" or "standby": with join. */
+    char *zone;
+    uint64_t target_voters;
     bool allow_insecure_peers;
     uint64_t api_threads;     /* 0: by the number of cores. */
     uint64_t max_connections; /* Of clients. */

@@ -56,6 +56,9 @@ static struct committed_bundles *find_own(struct agreement *agreement, const str
             if (found->own[i] != NULL && bundle.sequence == agreement->maintain_sequence) {
                 agreement->maintain_index = index;
             }
+            if (found->own[i] != NULL && bundle.sequence == agreement->changes.sequence) {
+                agreement->changes.index = index;
+            }
         } else if (agreement->view.state == SEAM_LEADER) {
             seam_await_commit(agreement->seam, bundle.origin, index);
         }
@@ -303,12 +306,25 @@ static void on_forward(struct agreement *agreement, uint64_t peer,
     (void)agreement->options.send(agreement->options.data, peer, &frame);
 }
 
+uint64_t agreement_propose_own(struct agreement *agreement, const struct command *command)
+{
+    struct buffer encoded = BUFFER_EMPTY;
+    struct pending_bundle *bundle;
+    uint64_t sequence;
+
+    command_encode(command, &encoded);
+    bundle = batch_own(&agreement->batch, buffer_slice(&encoded));
+    buffer_close(&encoded);
+    sequence = bundle->sequence;
+    (void)send_bundle(agreement, bundle); /* If it is refused, it is made anew later. */
+    return sequence;
+}
+
 /* Things are due: have them expired or purged, one bounded step at a time. */
 static void maintain(struct agreement *agreement)
 {
     struct operation operation = {.kind = OPERATION_MAINTAIN};
     struct command command = {.n_operations = 1, .operations = &operation};
-    struct buffer encoded = BUFFER_EMPTY;
     struct pending_bundle *bundle;
 
     if (!agreement->proposer.has_begun || agreement->is_closing ||
@@ -324,12 +340,8 @@ static void maintain(struct agreement *agreement)
         return; /* Under way. */
     }
     operation.maintain.max_records = LIMIT_MAINTENANCE_RECORDS;
-    command_encode(&command, &encoded);
-    bundle = batch_own(&agreement->batch, buffer_slice(&encoded));
-    buffer_close(&encoded);
-    agreement->maintain_sequence = bundle->sequence;
     agreement->maintain_index = 0;
-    (void)send_bundle(agreement, bundle); /* If it is refused, it is made anew later. */
+    agreement->maintain_sequence = agreement_propose_own(agreement, &command);
 }
 
 static bool propose_one(struct agreement *agreement)
@@ -365,7 +377,7 @@ static void propose(struct agreement *agreement)
     struct proposer *proposer = &agreement->proposer;
 
     agreement->is_gathering = false;
-    if (agreement->view.state != SEAM_LEADER ||
+    if (agreement->view.state != SEAM_LEADER || agreement->changes.is_quiet ||
         agreement->view.commit_index < agreement->view.barrier_index ||
         !agreement_knows_time(agreement)) {
         return;
@@ -511,6 +523,12 @@ void agreement_frame(struct agreement *agreement, uint64_t peer_id, const struct
     case FRAME_MARKS:
         agreement_on_state(agreement, peer_id, &frame->marks);
         return;
+    case FRAME_CHANGE_ASK:
+        agreement_on_change_ask(agreement, peer_id, &frame->change_ask);
+        return;
+    case FRAME_CHANGE_ANSWER:
+        agreement_on_change_answer(agreement, peer_id, &frame->change_answer);
+        return;
     default:
         return; /* Not for us: the connection's own. */
     }
@@ -518,16 +536,18 @@ void agreement_frame(struct agreement *agreement, uint64_t peer_id, const struct
 
 void agreement_peer_up(struct agreement *agreement, uint64_t peer_id, uint64_t now_ms)
 {
+    struct agreement_link *link = agreement_link(agreement, peer_id);
     struct agreement_peer *peer;
 
     agreement->now_ms = now_ms;
+    link->is_up = true;
+    link->connection++;
     agreement_observe(agreement);
     peer = agreement_peer(agreement, peer_id);
-    if (peer == NULL) {
-        return; /* Not a member (yet). */
+    if (peer != NULL) { /* Else it is no member yet. */
+        peer->is_up = true;
+        peer->connection = link->connection;
     }
-    peer->is_up = true;
-    peer->connection++;
     comparison_forget(&agreement->comparison, peer_id);
 }
 
@@ -536,6 +556,7 @@ void agreement_peer_down(struct agreement *agreement, uint64_t peer_id, uint64_t
     struct agreement_peer *peer = agreement_peer(agreement, peer_id);
 
     agreement->now_ms = now_ms;
+    agreement_link(agreement, peer_id)->is_up = false;
     if (peer != NULL) {
         peer->is_up = false;
     }
@@ -573,6 +594,7 @@ void agreement_flush(struct agreement *agreement, uint64_t now_ms)
     if (agreement->view.state == SEAM_LEADER) {
         maintain(agreement);
     }
+    agreement_members_flush(agreement);
     send_bundles(agreement);
     propose(agreement);
     flush_reads(agreement);
@@ -654,6 +676,7 @@ enum status agreement_open(const struct agreement_options *options, struct seam 
                             options->state_hash);
     }
     cluster_time_init(&agreement->time, options->state_time_ms, now_ms);
+    agreement_members_init(agreement);
     listen_to_seam(agreement);
     *result = agreement;
     return STATUS_OK;
@@ -680,6 +703,7 @@ void agreement_close(struct agreement *agreement)
     if (agreement == NULL) {
         return;
     }
+    agreement_members_close(agreement);
     batch_close(&agreement->batch);
     read_index_close(&agreement->reads);
     proposer_close(&agreement->proposer);

@@ -27,6 +27,7 @@
 #define HOLDFAST_RAFT_AGREEMENT_H
 
 #include "raft/frame.h"
+#include "raft/membership.h"
 #include "raft/node.h"
 #include "storage/applier.h"
 
@@ -65,6 +66,7 @@ struct agreement_options {
     uint64_t state_applied_index; /* What the state holds at start (storage/machine.h) ... */
     uint64_t state_time_ms;       /* ... and its time: the cluster's time never goes back. */
     const uint64_t *state_hash;   /* Its hash, two words, copied; NULL: not known. */
+    unsigned target_voters;       /* Up to so many of those that join get a vote; 0: 3. */
     void *data;
     /* Queue @frame towards @peer on its control connection; copied. False if there is none: the
      * frame is lost. */
@@ -78,6 +80,10 @@ struct agreement_options {
     size_t (*executor_queued_bytes)(void *data);
     uint64_t (*executor_next_due_ms)(void *data);
     void (*exit)(void *data, enum node_exit why, const struct error *error);
+    /* The outcome of @change is filled in: give it back to its owner. */
+    void (*answer_change)(void *data, struct member_change *change);
+    /* Connect to a node that waits to join, and tell of it by agreement_met(). One at a time. */
+    void (*dial)(void *data, const char *peer_address);
 };
 
 /* Takes over the seam's callbacks, so it comes before seam_start() (and agreement_close() after the
@@ -100,6 +106,21 @@ void agreement_executed(struct agreement *agreement, struct applied *work, uint6
 /* Every 10 ms or so. @free_disk_bytes of this node's data directory. */
 void agreement_tick(struct agreement *agreement, uint64_t now_ms, uint64_t wall_ms,
                     uint64_t free_disk_bytes);
+
+/* Members. The table was read from the state; copied. Agreement does nothing with older ones than
+ * it has. */
+void agreement_set_table(struct agreement *agreement, const struct membership_table *table,
+                         uint64_t now_ms);
+/* Takes @change until it is answered. Called again and again, it is the same as once. */
+void agreement_change(struct agreement *agreement, struct member_change *change, uint64_t now_ms);
+/* The node that was to be dialled said who it is: true if it is to be offered a place, with the id
+ * @random unless it has one already. @offer borrows from agreement until the next event. */
+MUST_USE bool agreement_met(struct agreement *agreement, const struct frame_hello *hello,
+                            uint64_t random, struct frame *offer, uint64_t now_ms);
+/* It was not reached, or has answered. MEMBER_REASON_NONE: it has stored the offer. */
+void agreement_joined(struct agreement *agreement, enum member_reason why, const char *text,
+                      uint64_t now_ms);
+
 /* The end of a loop turn: look at what libraft did, send what is queued, start a ReadIndex round.
  * Cheap when nothing is to be done. */
 void agreement_flush(struct agreement *agreement, uint64_t now_ms);

@@ -11,6 +11,37 @@
 #include "raft/proposer.h"
 #include "raft/read_index.h"
 #include "raft/seam.h"
+#include "storage/command.h"
+
+/* A control connection, to a member or to one that is to be one. */
+struct agreement_link {
+    uint64_t id; /* 0: unused. */
+    bool is_up;
+    uint64_t connection; /* The so-manieth. */
+};
+#define AGREEMENT_LINKS (2u * LIMIT_MEMBERS)
+
+/* Changes of the members that this node was asked for (struct member_change, by message.link), and
+ * what it does for them as the leader. */
+struct agreement_changes {
+    struct membership_table table;
+    struct queue waiting;
+    unsigned n_waiting;
+    uint64_t next_number;
+
+    /* Leading. */
+    uint64_t sequence; /* Of the bundle with the last command; 0: none. */
+    uint64_t index;    /* Where it was committed; 0: not yet. */
+    bool is_dialling;
+    uint64_t asker; /* For whom: the member, and its number. */
+    uint64_t asker_number;
+    struct member_change dialled;
+    uint64_t offered_id;
+    bool is_quiet; /* Nothing is proposed, until a new voter has all there is. */
+    uint64_t quiet_ms;
+    uint64_t no_quiet_before_ms;
+    struct log_limit log;
+};
 
 /* Another member, as it was last heard. */
 struct agreement_peer {
@@ -42,6 +73,8 @@ struct agreement {
     struct cluster_time time;
     unsigned n_peers;
     struct agreement_peer peers[LIMIT_MEMBERS]; /* Without this node. */
+    struct agreement_link links[AGREEMENT_LINKS];
+    struct agreement_changes changes;
     int own_role;
     uint64_t now_ms;
     bool is_closing;
@@ -100,6 +133,9 @@ unsigned agreement_voters(const struct agreement *agreement);
  * it starts after a full stop? */
 bool agreement_knows_time(struct agreement *agreement);
 
+bool agreement_is_fresh(const struct agreement *agreement, const struct agreement_peer *peer,
+                        uint64_t limit_ms);
+
 /* Hand leadership to the voter that can take it best. */
 void agreement_hand_over(struct agreement *agreement);
 
@@ -110,6 +146,23 @@ void agreement_exit(struct agreement *agreement, enum node_exit why, const struc
 void agreement_watch_states(struct agreement *agreement);
 void agreement_on_state(struct agreement *agreement, uint64_t peer,
                         const struct frame_marks *state);
+
+/* As the leader: have @command executed, in a bundle of its own that nobody waits for. */
+uint64_t agreement_propose_own(struct agreement *agreement, const struct command *command);
+
+/* Members (agreement_members.c). */
+void agreement_members_init(struct agreement *agreement);
+void agreement_members_close(struct agreement *agreement);
+void agreement_members_tick(struct agreement *agreement);
+/* Take the next step, if a member is about to become a voter and nothing is proposed meanwhile. */
+void agreement_members_flush(struct agreement *agreement);
+void agreement_on_change_ask(struct agreement *agreement, uint64_t peer,
+                             const struct frame_change_ask *ask);
+void agreement_on_change_answer(struct agreement *agreement, uint64_t peer,
+                                const struct frame_change_answer *answer);
+struct agreement_link *agreement_link(struct agreement *agreement, uint64_t id);
+/* A voter that is well and may lead; 0: none. */
+uint64_t agreement_successor(const struct agreement *agreement);
 
 void agreement_on_status(struct agreement *agreement, struct agreement_peer *peer,
                          const struct frame_status *status);

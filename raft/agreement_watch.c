@@ -38,8 +38,8 @@ unsigned agreement_voters(const struct agreement *agreement)
     return n;
 }
 
-static bool is_fresh(const struct agreement *agreement, const struct agreement_peer *peer,
-                     uint64_t limit_ms)
+bool agreement_is_fresh(const struct agreement *agreement, const struct agreement_peer *peer,
+                        uint64_t limit_ms)
 {
     return peer->was_heard && agreement->now_ms - peer->heard_ms < limit_ms;
 }
@@ -53,6 +53,14 @@ void agreement_exit(struct agreement *agreement, enum node_exit why, const struc
 }
 
 /* --- Who is there, and who leads --- */
+
+/* The connection may have been there before the member was one. */
+static struct agreement_peer new_peer(struct agreement *agreement, uint64_t id)
+{
+    const struct agreement_link *link = agreement_link(agreement, id);
+
+    return (struct agreement_peer){.id = id, .is_up = link->is_up, .connection = link->connection};
+}
 
 /* Keep what is known of members that are still there. */
 static void observe_members(struct agreement *agreement)
@@ -72,11 +80,14 @@ static void observe_members(struct agreement *agreement)
             agreement->own_role = configuration.members[i].role;
             continue;
         }
-        *peer = (struct agreement_peer){.id = configuration.members[i].id};
+        *peer = (struct agreement_peer){.id = 0};
         for (unsigned j = 0; j < n_before; j++) {
-            if (before[j].id == peer->id) {
+            if (before[j].id == configuration.members[i].id) {
                 *peer = before[j];
             }
+        }
+        if (peer->id == 0) {
+            *peer = new_peer(agreement, configuration.members[i].id);
         }
         peer->role = configuration.members[i].role;
         agreement->n_peers++;
@@ -164,9 +175,12 @@ static void send_status(struct agreement *agreement)
     if (cluster_time_is_running(&agreement->time)) {
         frame.status.time_ms = cluster_time_now(&agreement->time, agreement->now_ms);
     }
-    for (unsigned i = 0; i < agreement->n_peers; i++) {
-        /* A lost status is followed by another. */
-        (void)agreement->options.send(agreement->options.data, agreement->peers[i].id, &frame);
+    /* Also to those that this node does not know as members yet: it may be the new one. */
+    for (unsigned i = 0; i < AGREEMENT_LINKS; i++) {
+        if (agreement->links[i].is_up) {
+            /* A lost status is followed by another. */
+            (void)agreement->options.send(agreement->options.data, agreement->links[i].id, &frame);
+        }
     }
 }
 
@@ -184,7 +198,7 @@ static size_t collect_clocks(const struct agreement *agreement,
     for (unsigned i = 0; i < agreement->n_peers; i++) {
         const struct agreement_peer *peer = &agreement->peers[i];
 
-        if (peer->role == NODE_ROLE_VOTER && is_fresh(agreement, peer, FRESH_MS)) {
+        if (peer->role == NODE_ROLE_VOTER && agreement_is_fresh(agreement, peer, FRESH_MS)) {
             clocks[n++] = &peer->clock;
         }
     }
@@ -254,7 +268,7 @@ static void watch_space(struct agreement *agreement)
         const struct agreement_peer *peer = &agreement->peers[i];
 
         if (peer->role == NODE_ROLE_VOTER && peer->status.short_of_disk &&
-            is_fresh(agreement, peer, REMEMBERED_MS)) {
+            agreement_is_fresh(agreement, peer, REMEMBERED_MS)) {
             is_full = true;
         }
     }
@@ -284,8 +298,9 @@ static void watch_writes(struct agreement *agreement)
 
 /* --- Handing over, waiting for state --- */
 
-/* The voter with the longest log among those that were heard of late. */
-static uint64_t best_successor(struct agreement *agreement)
+/* The voter with the longest log among those that were heard of late, and, if @only_fit, are
+ * neither drained nor about to lose their vote. */
+static uint64_t best_successor(const struct agreement *agreement, bool only_fit)
 {
     uint64_t best = 0;
     uint64_t best_index = 0;
@@ -294,7 +309,9 @@ static uint64_t best_successor(struct agreement *agreement)
         const struct agreement_peer *peer = &agreement->peers[i];
         uint64_t index = seam_match_index(agreement->seam, peer->id);
 
-        if (peer->role == NODE_ROLE_VOTER && is_fresh(agreement, peer, FRESH_MS) &&
+        if (peer->role == NODE_ROLE_VOTER && agreement_is_fresh(agreement, peer, FRESH_MS) &&
+            !peer->status.needs_state &&
+            (!only_fit || membership_may_lead(&agreement->changes.table, peer->id)) &&
             (best == 0 || index > best_index)) {
             best = peer->id;
             best_index = index;
@@ -303,8 +320,14 @@ static uint64_t best_successor(struct agreement *agreement)
     return best;
 }
 
+uint64_t agreement_successor(const struct agreement *agreement)
+{
+    return best_successor(agreement, true);
+}
+
 void agreement_hand_over(struct agreement *agreement)
 {
+    uint64_t successor = agreement_successor(agreement);
     enum status status;
 
     if (agreement->view.state != SEAM_LEADER ||
@@ -313,7 +336,8 @@ void agreement_hand_over(struct agreement *agreement)
         return;
     }
     agreement->transfer_ms = agreement->now_ms;
-    status = seam_transfer(agreement->seam, best_successor(agreement));
+    status = seam_transfer(agreement->seam,
+                           successor != 0 ? successor : best_successor(agreement, false));
     agreement->cannot_transfer = status == STATUS_NOT_FOUND;
     if (status == STATUS_OK) {
         log_info("raft", "handing leadership over term=%" PRIu64, agreement->view.term);
@@ -329,7 +353,7 @@ static bool is_stuck(struct agreement *agreement, struct agreement_peer *peer)
 
     if (peer->match_term != view->term || peer->match_index != index ||
         index >= view->commit_index || peer->role != NODE_ROLE_VOTER || peer->status.needs_state ||
-        !is_fresh(agreement, peer, FRESH_MS)) {
+        !agreement_is_fresh(agreement, peer, FRESH_MS)) {
         peer->match_term = view->term;
         peer->match_index = index;
         peer->match_ms = agreement->now_ms;
@@ -415,6 +439,7 @@ void agreement_tick(struct agreement *agreement, uint64_t now_ms, uint64_t wall_
     watch_needy(agreement);
     watch_state(agreement);
     agreement_watch_states(agreement);
+    agreement_members_tick(agreement);
     read_index_tick(&agreement->reads, now_ms);
     if (agreement->is_closing) {
         agreement_hand_over(agreement);
@@ -497,6 +522,18 @@ static enum node_state state_of(const struct agreement *agreement)
     return NODE_FORMING;
 }
 
+static void describe_wanted(const struct agreement *agreement, struct node_member *member)
+{
+    const struct membership_table *table = &agreement->changes.table;
+    const struct membership_row *row = membership_find(table, member->id);
+
+    member->is_leaving = membership_find_removed(table, member->id) != NULL;
+    if (row != NULL) {
+        member->wanted = row->wanted;
+        member->is_drained = row->is_drained;
+    }
+}
+
 static void describe_self(const struct agreement *agreement, struct node_member *member)
 {
     member->id = agreement->options.self;
@@ -505,6 +542,8 @@ static void describe_self(const struct agreement *agreement, struct node_member 
     member->applied_index = agreement->executed_index;
     member->last_contact_ms = 0;
     member->healthy = !agreement->is_short_of_disk;
+    member->needs_state = agreement->view.needs_state;
+    describe_wanted(agreement, member);
 }
 
 static void describe_peer(const struct agreement *agreement, const struct agreement_peer *peer,
@@ -518,7 +557,9 @@ static void describe_peer(const struct agreement *agreement, const struct agreem
     member->applied_index = peer->status.applied_index;
     member->last_contact_ms = peer->was_heard ? agreement->now_ms - peer->heard_ms : UINT64_MAX;
     member->state_differs = peer->state_differs;
-    member->healthy = is_fresh(agreement, peer, FRESH_MS) && !peer->status.short_of_disk;
+    member->healthy = agreement_is_fresh(agreement, peer, FRESH_MS) && !peer->status.short_of_disk;
+    member->needs_state = peer->status.needs_state;
+    describe_wanted(agreement, member);
 }
 
 static void describe_counts(const struct agreement *agreement, struct node_status *status)

@@ -75,7 +75,7 @@ static void put_hello(struct buffer *buffer, const struct frame_hello *hello)
 static void get_hello(struct wire_reader *reader, struct frame_hello *hello)
 {
     hello->protocol = wire_get_u16(reader);
-    hello->purpose = get_choice(reader, PURPOSE_RAFT, PURPOSE_BOOTSTRAP);
+    hello->purpose = get_choice(reader, PURPOSE_RAFT, PURPOSE_JOIN);
     hello->identity = get_choice(reader, IDENTITY_EMPTY, IDENTITY_MEMBER);
     hello->cluster_id = get_cluster_id(reader);
     hello->id = wire_get_u64(reader);
@@ -98,28 +98,41 @@ static void get_refused(struct wire_reader *reader, struct frame_refused *refuse
     refused->reason = get_text(reader, ERROR_MAX_TEXT);
 }
 
+static void put_members(struct buffer *buffer, const struct frame_bootstrap_member *members,
+                        uint32_t n_members)
+{
+    wire_put_u8(buffer, (uint8_t)n_members);
+    for (uint32_t i = 0; i < n_members; i++) {
+        wire_put_u64(buffer, members[i].id);
+        wire_put_bytes(buffer, members[i].name);
+        wire_put_bytes(buffer, members[i].peer_address);
+        wire_put_bytes(buffer, members[i].api_address);
+    }
+}
+
+static uint32_t get_members(struct wire_reader *reader, struct frame_bootstrap_member *members)
+{
+    uint32_t n_members = get_choice(reader, 0, LIMIT_MEMBERS);
+
+    for (uint32_t i = 0; i < n_members; i++) {
+        members[i].id = wire_get_u64(reader);
+        members[i].name = get_text(reader, LIMIT_NAME_BYTES);
+        members[i].peer_address = get_text(reader, LIMIT_ADDRESS_BYTES);
+        members[i].api_address = get_text(reader, LIMIT_ADDRESS_BYTES);
+    }
+    return n_members;
+}
+
 static void put_bootstrap(struct buffer *buffer, const struct frame_bootstrap *bootstrap)
 {
     wire_put_bytes(buffer, bootstrap->cluster_id);
-    wire_put_u8(buffer, (uint8_t)bootstrap->n_members);
-    for (uint32_t i = 0; i < bootstrap->n_members; i++) {
-        wire_put_u64(buffer, bootstrap->members[i].id);
-        wire_put_bytes(buffer, bootstrap->members[i].name);
-        wire_put_bytes(buffer, bootstrap->members[i].peer_address);
-        wire_put_bytes(buffer, bootstrap->members[i].api_address);
-    }
+    put_members(buffer, bootstrap->members, bootstrap->n_members);
 }
 
 static void get_bootstrap(struct wire_reader *reader, struct frame_bootstrap *bootstrap)
 {
     bootstrap->cluster_id = get_cluster_id(reader);
-    bootstrap->n_members = get_choice(reader, 0, LIMIT_MEMBERS);
-    for (uint32_t i = 0; i < bootstrap->n_members; i++) {
-        bootstrap->members[i].id = wire_get_u64(reader);
-        bootstrap->members[i].name = get_text(reader, LIMIT_NAME_BYTES);
-        bootstrap->members[i].peer_address = get_text(reader, LIMIT_ADDRESS_BYTES);
-        bootstrap->members[i].api_address = get_text(reader, LIMIT_ADDRESS_BYTES);
-    }
+    bootstrap->n_members = get_members(reader, bootstrap->members);
 }
 
 static void put_forward_refused(struct buffer *buffer, const struct frame_forward_refused *refused)
@@ -244,6 +257,80 @@ static void get_marks(struct wire_reader *reader, struct frame_marks *state)
     }
 }
 
+static void put_change_ask(struct buffer *buffer, const struct frame_change_ask *ask)
+{
+    wire_put_u64(buffer, ask->number);
+    wire_put_u8(buffer, (uint8_t)ask->kind);
+    wire_put_u64(buffer, ask->id);
+    wire_put_u64(buffer, ask->from);
+    wire_put_u8(buffer, (uint8_t)ask->wanted);
+    put_flag(buffer, ask->is_forced);
+    wire_put_bytes(buffer, ask->name);
+    wire_put_bytes(buffer, ask->peer_address);
+    wire_put_bytes(buffer, ask->api_address);
+    wire_put_bytes(buffer, ask->zone);
+}
+
+static void get_change_ask(struct wire_reader *reader, struct frame_change_ask *ask)
+{
+    ask->number = wire_get_u64(reader);
+    ask->kind = get_choice(reader, 0, MEMBER_CHANGE_KINDS - 1);
+    ask->id = wire_get_u64(reader);
+    ask->from = wire_get_u64(reader);
+    ask->wanted = get_choice(reader, 0, MEMBER_WANTED_KINDS - 1);
+    ask->is_forced = get_flag(reader);
+    ask->name = get_text(reader, LIMIT_NAME_BYTES);
+    ask->peer_address = get_text(reader, LIMIT_ADDRESS_BYTES);
+    ask->api_address = get_text(reader, LIMIT_ADDRESS_BYTES);
+    ask->zone = get_text(reader, LIMIT_NAME_BYTES);
+}
+
+static void put_change_answer(struct buffer *buffer, const struct frame_change_answer *answer)
+{
+    wire_put_u64(buffer, answer->number);
+    wire_put_u8(buffer, (uint8_t)answer->verdict);
+    wire_put_u8(buffer, (uint8_t)answer->reason);
+    wire_put_u64(buffer, answer->id);
+    wire_put_bytes(buffer, answer->text);
+}
+
+static void get_change_answer(struct wire_reader *reader, struct frame_change_answer *answer)
+{
+    answer->number = wire_get_u64(reader);
+    answer->verdict = get_choice(reader, 0, FRAME_VERDICTS - 1);
+    answer->reason = get_choice(reader, 0, MEMBER_REASONS - 1);
+    answer->id = wire_get_u64(reader);
+    answer->text = get_text(reader, ERROR_MAX_TEXT);
+}
+
+static void put_join_offer(struct buffer *buffer, const struct frame_join_offer *offer)
+{
+    wire_put_bytes(buffer, offer->cluster_id);
+    wire_put_u64(buffer, offer->id);
+    wire_put_u64(buffer, offer->wall_ms);
+    put_members(buffer, offer->members, offer->n_members);
+}
+
+static void get_join_offer(struct wire_reader *reader, struct frame_join_offer *offer)
+{
+    offer->cluster_id = get_cluster_id(reader);
+    offer->id = wire_get_u64(reader);
+    offer->wall_ms = wire_get_u64(reader);
+    offer->n_members = get_members(reader, offer->members);
+}
+
+static void put_join_answer(struct buffer *buffer, const struct frame_join_answer *answer)
+{
+    wire_put_u8(buffer, (uint8_t)answer->reason);
+    wire_put_bytes(buffer, answer->text);
+}
+
+static void get_join_answer(struct wire_reader *reader, struct frame_join_answer *answer)
+{
+    answer->reason = get_choice(reader, 0, MEMBER_REASONS - 1);
+    answer->text = get_text(reader, ERROR_MAX_TEXT);
+}
+
 static void put_fields(struct buffer *buffer, const struct frame *frame)
 {
     switch (frame->type) {
@@ -290,6 +377,18 @@ static void put_fields(struct buffer *buffer, const struct frame *frame)
         return;
     case FRAME_MARKS:
         put_marks(buffer, &frame->marks);
+        return;
+    case FRAME_CHANGE_ASK:
+        put_change_ask(buffer, &frame->change_ask);
+        return;
+    case FRAME_CHANGE_ANSWER:
+        put_change_answer(buffer, &frame->change_answer);
+        return;
+    case FRAME_JOIN_OFFER:
+        put_join_offer(buffer, &frame->join_offer);
+        return;
+    case FRAME_JOIN_ANSWER:
+        put_join_answer(buffer, &frame->join_answer);
         return;
     case FRAME_NONE:
     case FRAME_TYPES:
@@ -344,6 +443,18 @@ static void get_fields(struct wire_reader *reader, struct frame *frame)
         return;
     case FRAME_MARKS:
         get_marks(reader, &frame->marks);
+        return;
+    case FRAME_CHANGE_ASK:
+        get_change_ask(reader, &frame->change_ask);
+        return;
+    case FRAME_CHANGE_ANSWER:
+        get_change_answer(reader, &frame->change_answer);
+        return;
+    case FRAME_JOIN_OFFER:
+        get_join_offer(reader, &frame->join_offer);
+        return;
+    case FRAME_JOIN_ANSWER:
+        get_join_answer(reader, &frame->join_answer);
         return;
     case FRAME_NONE:
     case FRAME_TYPES:

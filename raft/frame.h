@@ -11,6 +11,7 @@
 #include "daemon/base/buffer.h"
 #include "daemon/base/error.h"
 #include "daemon/base/limits.h"
+#include "raft/node.h"
 
 #define FRAME_PROTOCOL     2
 #define FRAME_HEADER_BYTES 12
@@ -35,6 +36,11 @@ enum frame_type {
     FRAME_READ_TERM,
     FRAME_STATUS, /* Every 100 ms to every peer. */
     FRAME_MARKS,  /* Every second: what the sender's state is. */
+    FRAME_CHANGE_ASK, /* To the leader: a change of the members that an operator asks for. */
+    FRAME_CHANGE_ANSWER,
+    /* Joining, on a connection with PURPOSE_JOIN that the leader made to the new node. */
+    FRAME_JOIN_OFFER,
+    FRAME_JOIN_ANSWER,
     /* State transfer, on a connection with PURPOSE_BULK (state_sender.h). */
     FRAME_STATE_ASK,   /* Receiver: I need an image. */
     FRAME_STATE_OFFER, /* Sender: this one, or none. */
@@ -43,7 +49,13 @@ enum frame_type {
     FRAME_TYPES
 };
 
-enum frame_purpose { PURPOSE_RAFT = 1, PURPOSE_CONTROL, PURPOSE_BULK, PURPOSE_BOOTSTRAP };
+enum frame_purpose {
+    PURPOSE_RAFT = 1,
+    PURPOSE_CONTROL,
+    PURPOSE_BULK,
+    PURPOSE_BOOTSTRAP,
+    PURPOSE_JOIN
+};
 
 /* How far the sender's own identity is. */
 enum frame_identity { IDENTITY_EMPTY, IDENTITY_PENDING, IDENTITY_MEMBER };
@@ -153,6 +165,44 @@ struct frame_state_piece {
     struct slice bytes;
 };
 
+/* What of struct member_change (node.h) goes to the leader. Asked again and again until the answer
+ * is final; the same number stays the same change. */
+struct frame_change_ask {
+    uint64_t number; /* The asker's. */
+    enum member_change_kind kind;
+    uint64_t id;   /* Of the member; 0: only its name is known. */
+    uint64_t from; /* TRANSFER: who led when it began. */
+    enum member_wanted wanted;
+    bool is_forced;
+    struct slice name;
+    struct slice peer_address;
+    struct slice api_address;
+    struct slice zone;
+};
+
+struct frame_change_answer {
+    uint64_t number;
+    unsigned verdict; /* enum membership_verdict: MAY means that it is being looked at. */
+    enum member_reason reason;
+    uint64_t id;
+    struct slice text;
+};
+
+#define FRAME_VERDICTS 4u
+
+struct frame_join_offer {
+    struct slice cluster_id;
+    uint64_t id; /* That the new node is to have. */
+    uint64_t wall_ms;
+    uint32_t n_members; /* Whom it can turn to. */
+    struct frame_bootstrap_member members[LIMIT_MEMBERS];
+};
+
+struct frame_join_answer {
+    enum member_reason reason; /* NONE: accepted, and stored. */
+    struct slice text;
+};
+
 struct frame {
     enum frame_type type;
     union {
@@ -168,6 +218,10 @@ struct frame {
         struct frame_state_offer state_offer;
         struct frame_state_pull state_pull;
         struct frame_state_piece state_piece;
+        struct frame_change_ask change_ask;
+        struct frame_change_answer change_answer;
+        struct frame_join_offer join_offer;
+        struct frame_join_answer join_answer;
     };
 };
 

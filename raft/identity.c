@@ -21,6 +21,7 @@
 #define FILE_IDENTITY   "identity"
 #define FILE_TEMPORARY  "identity.new"
 #define FILE_DAMAGED    "damaged"
+#define FILE_REMOVED    "removed"
 #define FILE_LOCK       "lock"
 #define FILE_UNFINISHED IDENTITY_UNFINISHED
 
@@ -147,10 +148,10 @@ static void identity_to_json(const struct identity *identity, struct buffer *tex
         CHECK(json_array_append_new(members, member_to_json(&identity->members[i])) == 0);
     }
     format_id(identity->id, id);
-    root = json_pack("{s:i, s:s, s:s, s:s, s:b, s:b, s:o}", "format", FORMAT, "cluster_id",
+    root = json_pack("{s:i, s:s, s:s, s:s, s:b, s:b, s:b, s:o}", "format", FORMAT, "cluster_id",
                      identity->cluster_id, "node_id", id, "name", identity->name, "pending",
-                     identity->stage == IDENTITY_PENDING, "has_log", identity->has_log, "members",
-                     members);
+                     identity->stage == IDENTITY_PENDING, "joining", identity->is_joining,
+                     "has_log", identity->has_log, "members", members);
     CHECK(root != NULL);
     dumped = json_dumps(root, JSON_INDENT(2));
     CHECK(dumped != NULL);
@@ -203,11 +204,12 @@ static bool identity_from_json(json_t *root, struct identity *identity)
     const char *name;
     json_t *members;
     int pending;
+    int joining = 0; /* Not there in what earlier versions wrote. */
     int has_log;
 
-    if (json_unpack(root, "{s:s, s:s, s:s, s:b, s:b, s:o}", "cluster_id", &cluster_id, "node_id",
-                    &id, "name", &name, "pending", &pending, "has_log", &has_log, "members",
-                    &members) != 0 ||
+    if (json_unpack(root, "{s:s, s:s, s:s, s:b, s?b, s:b, s:o}", "cluster_id", &cluster_id,
+                    "node_id", &id, "name", &name, "pending", &pending, "joining", &joining,
+                    "has_log", &has_log, "members", &members) != 0 ||
         !json_is_array(members) || json_array_size(members) > LIMIT_MEMBERS ||
         strlen(cluster_id) != IDENTITY_CLUSTER_BYTES || !parse_id(id, &identity->id) ||
         !copy_text(name, identity->name, sizeof identity->name)) {
@@ -215,6 +217,7 @@ static bool identity_from_json(json_t *root, struct identity *identity)
     }
     memcpy(identity->cluster_id, cluster_id, IDENTITY_CLUSTER_BYTES + 1);
     identity->stage = pending ? IDENTITY_PENDING : IDENTITY_MEMBER;
+    identity->is_joining = joining;
     identity->has_log = has_log;
     identity->n_members = (unsigned)json_array_size(members);
     for (unsigned i = 0; i < identity->n_members; i++) {
@@ -279,12 +282,13 @@ static enum status take_lock(struct identity_directory *directory, struct error 
     return file_error(directory, "lock", FILE_LOCK, error);
 }
 
-static enum status refuse_if_damaged(const struct identity_directory *directory,
-                                     struct error *error)
+/* Refuse if @file is there, which says why. */
+static enum status refuse_if_marked(const struct identity_directory *directory, const char *file,
+                                    enum status refusal, const char *what, struct error *error)
 {
     struct buffer reason = BUFFER_EMPTY;
     struct error read_error;
-    enum status status = read_whole(directory, FILE_DAMAGED, &reason, &read_error);
+    enum status status = read_whole(directory, file, &reason, &read_error);
 
     if (status == STATUS_NOT_FOUND) {
         status = STATUS_OK;
@@ -297,10 +301,9 @@ static enum status refuse_if_damaged(const struct identity_directory *directory,
     while (reason.size > 0 && reason.data[reason.size - 1] == '\n') {
         reason.size--;
     }
-    status = error_set(
-        error, STATUS_CORRUPT,
-        "data directory \"%s\" was found damaged earlier (%.*s): " IDENTITY_WHAT_TO_DO,
-        directory->path, (int)(reason.size < 256 ? reason.size : 256), (const char *)reason.data);
+    status =
+        error_set(error, refusal, "data directory \"%s\" %s (%.*s): " IDENTITY_WHAT_TO_DO, directory->path,
+                  what, (int)(reason.size < 256 ? reason.size : 256), (const char *)reason.data);
 out:
     buffer_close(&reason);
     return status;
@@ -401,7 +404,11 @@ static enum status enter(struct identity_directory *directory, struct error *err
         return file_error(directory, "open", "", error);
     }
     status = take_lock(directory, error);
-    return status == STATUS_OK ? refuse_if_damaged(directory, error) : status;
+    if (status == STATUS_OK) {
+        status = refuse_if_marked(directory, FILE_DAMAGED, STATUS_CORRUPT,
+                                  "was found damaged earlier", error);
+    }
+    return status;
 }
 
 static enum status open_inside(struct identity_directory *directory, const char *name,
@@ -412,6 +419,10 @@ static enum status open_inside(struct identity_directory *directory, const char 
 
     if (status == STATUS_OK) {
         status = check_unfinished(directory, false, NULL, &unfinished, error);
+    }
+    if (status == STATUS_OK) {
+        status = refuse_if_marked(directory, FILE_REMOVED, STATUS_CLOSED,
+                                  "is of a node that is no member any more", error);
     }
     if (status == STATUS_OK) {
         status = read_identity(directory, name, error);
@@ -558,6 +569,12 @@ enum status identity_mark_damaged(struct identity_directory *directory, const ch
     /* Each thread that finds damage writes a file of its own; the last one stays. */
     (void)snprintf(temporary, sizeof temporary, FILE_DAMAGED ".%ld", (long)gettid());
     return write_durably(directory, FILE_DAMAGED, temporary, slice_of_string(reason), NULL);
+}
+
+enum status identity_mark_removed(struct identity_directory *directory, const char *reason)
+{
+    return write_durably(directory, FILE_REMOVED, FILE_REMOVED ".new", slice_of_string(reason),
+                         NULL);
 }
 
 void identity_close(struct identity_directory *directory)

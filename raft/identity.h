@@ -4,13 +4,14 @@
  *   DIR/lock       held by flock() while a process uses the directory
  *   DIR/identity   JSON; written to a temporary file, flushed, renamed, and the directory flushed
  *   DIR/damaged    there if something in here cannot be trusted any more: refuses to start
+ *   DIR/removed    there if this node was removed from its cluster: refuses to start
  *   DIR/unfinished there while an offline command changes the rest: refuses to start
  *   DIR/raft/      the log
  *   DIR/state/     the LMDB environment
  *   DIR/images/    images of it that are being sent
  *   DIR/received/  the state of another member, while it is put together
  *
- * Functions wait for the disk. One thread at a time, but for identity_mark_damaged(). */
+ * Functions wait for the disk. One thread at a time, but for the two that mark. */
 #ifndef HOLDFAST_RAFT_IDENTITY_H
 #define HOLDFAST_RAFT_IDENTITY_H
 
@@ -39,7 +40,8 @@ struct identity {
     char cluster_id[IDENTITY_CLUSTER_BYTES + 1];
     uint64_t id;
     char name[LIMIT_NAME_BYTES + 1];
-    bool has_log;       /* The log was begun: from then on, a missing log is a lost one. */
+    bool is_joining; /* Pending: it was offered a place in a cluster, and has nothing of it yet. */
+    bool has_log;    /* The log was begun: from then on, a missing log is a lost one. */
     unsigned n_members; /* Those that formed the cluster; who is a member now is in the state. */
     struct identity_member members[LIMIT_MEMBERS];
 };
@@ -49,8 +51,9 @@ struct identity_directory;
 /* Make the directory if it is missing, lock it, and read who it belongs to.
  *
  * STATUS_BUSY: another process holds it. STATUS_MISMATCH: it belongs to a node of another name.
- * STATUS_CORRUPT: it was marked as damaged, or its identity cannot be read. STATUS_UNSUPPORTED: a
- * later program wrote it. STATUS_IO, STATUS_PERMISSION, STATUS_DISK_FULL. */
+ * STATUS_CORRUPT: it was marked as damaged, or its identity cannot be read. STATUS_CLOSED: it was
+ * marked as removed. STATUS_UNSUPPORTED: a later program wrote it. STATUS_IO, STATUS_PERMISSION,
+ * STATUS_DISK_FULL. */
 MUST_USE enum status identity_open(const char *path, const char *name,
                                    struct identity_directory **directory, struct identity *identity,
                                    struct error *error);
@@ -70,6 +73,9 @@ const char *identity_received_directory(const struct identity_directory *directo
 
 /* Any thread: make later starts refuse, and say why. STATUS_IO if even that cannot be written. */
 enum status identity_mark_damaged(struct identity_directory *directory, const char *reason);
+
+/* The same for a node that is no member any more. */
+enum status identity_mark_removed(struct identity_directory *directory, const char *reason);
 
 /* An offline command that was cut off. */
 struct identity_unfinished {

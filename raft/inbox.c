@@ -25,6 +25,7 @@ enum status inbox_init(struct inbox *inbox, uv_loop_t *loop, void (*on_mail)(uv_
     queue_init(&inbox->submissions);
     queue_init(&inbox->reads);
     queue_init(&inbox->executed);
+    queue_init(&inbox->changes);
     for (unsigned i = 0; i < INBOX_HOMES; i++) {
         queue_init(&inbox->answers[i]);
     }
@@ -35,6 +36,7 @@ enum status inbox_init(struct inbox *inbox, uv_loop_t *loop, void (*on_mail)(uv_
     atomic_store(&inbox->pending_commands, 0);
     atomic_store(&inbox->pending_bytes, 0);
     atomic_store(&inbox->pending_reads, 0);
+    atomic_store(&inbox->pending_changes, 0);
     return STATUS_OK;
 }
 
@@ -102,6 +104,24 @@ enum status inbox_read(struct inbox *inbox, struct read_ticket *ticket)
     }
     atomic_fetch_sub(&inbox->pending_reads, 1);
     return STATUS_BUSY;
+}
+
+enum status inbox_change(struct inbox *inbox, struct member_change *change)
+{
+    uint64_t changes = atomic_fetch_add(&inbox->pending_changes, 1);
+
+    if (changes < LIMIT_PENDING_CHANGES && leave(inbox, &inbox->changes, &change->message.link)) {
+        return STATUS_OK;
+    }
+    atomic_fetch_sub(&inbox->pending_changes, 1);
+    return STATUS_BUSY;
+}
+
+void inbox_take_changes(struct inbox *inbox, struct queue *changes)
+{
+    lock(inbox);
+    queue_append(changes, &inbox->changes);
+    unlock(inbox);
 }
 
 void inbox_take(struct inbox *inbox, struct queue *submissions, struct queue *reads,
@@ -174,6 +194,12 @@ void inbox_answer_read(struct inbox *inbox, struct read_ticket *ticket)
 {
     atomic_fetch_sub(&inbox->pending_reads, 1);
     mailbox_post(ticket->home, &ticket->message); /* Its memory is the caller's now. */
+}
+
+void inbox_answer_change(struct inbox *inbox, struct member_change *change)
+{
+    atomic_fetch_sub(&inbox->pending_changes, 1);
+    mailbox_post(change->home, &change->message); /* Its memory is the caller's now. */
 }
 
 void inbox_pending(const struct inbox *inbox, uint64_t *commands, uint64_t *bytes)

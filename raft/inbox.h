@@ -25,12 +25,14 @@ struct inbox {
     struct queue submissions; /* struct submission, by message.link */
     struct queue reads;       /* struct read_ticket, by message.link */
     struct queue executed;    /* struct applied */
+    struct queue changes;     /* struct member_change, by message.link */
     bool is_woken;            /* The loop was told, and has not looked yet. */
     bool is_closed;
     unsigned n_executed;
     atomic_uint_least64_t pending_commands;
     atomic_uint_least64_t pending_bytes;
     atomic_uint_least64_t pending_reads;
+    atomic_uint_least64_t pending_changes;
     /* The apply thread's: answers of the entry in execution. */
     unsigned n_homes;
     struct mailbox *homes[INBOX_HOMES];
@@ -45,12 +47,15 @@ MUST_USE enum status inbox_init(struct inbox *inbox, uv_loop_t *loop,
 /* Any thread: as node_submit() and node_read(). */
 MUST_USE enum status inbox_submit(struct inbox *inbox, struct submission *submission);
 MUST_USE enum status inbox_read(struct inbox *inbox, struct read_ticket *ticket);
+/* Any thread: as node_change(). */
+MUST_USE enum status inbox_change(struct inbox *inbox, struct member_change *change);
 /* Any thread: run on_mail() soon. */
 void inbox_wake(struct inbox *inbox);
 
 /* The consensus thread: move out what came. The queues are added to. */
 void inbox_take(struct inbox *inbox, struct queue *submissions, struct queue *reads,
                 struct queue *executed);
+void inbox_take_changes(struct inbox *inbox, struct queue *changes);
 
 /* The apply thread: the result of one command of @submission; the answer leaves with
  * inbox_executed(), which gives @work to the consensus thread. That has no hurry with what it only
@@ -62,6 +67,7 @@ void inbox_executed(struct inbox *inbox, struct applied *work);
 /* The consensus thread: the outcome is filled in; it goes home. */
 void inbox_answer(struct inbox *inbox, struct submission *submission);
 void inbox_answer_read(struct inbox *inbox, struct read_ticket *ticket);
+void inbox_answer_change(struct inbox *inbox, struct member_change *change);
 
 /* Any thread. */
 void inbox_pending(const struct inbox *inbox, uint64_t *commands, uint64_t *bytes);

@@ -8,7 +8,8 @@
 
 struct known {
     uint64_t id;
-    bool in_table;
+    bool in_table; /* Else it is as the cluster was formed. */
+    bool was_removed;
     char name[LIMIT_NAME_BYTES + 1];
     char peer_address[LIMIT_ADDRESS_BYTES + 1];
     char api_address[LIMIT_ADDRESS_BYTES + 1];
@@ -19,6 +20,11 @@ struct members {
     pthread_mutex_t mutex;
     unsigned n_known;
     struct known known[LIMIT_MEMBERS];
+    bool has_configuration;
+    unsigned n_configuration;
+    uint64_t configuration[LIMIT_MEMBERS];
+    struct membership_table table;
+    uint64_t version; /* Counts how often the table was read. */
 };
 
 static void lock(struct members *members)
@@ -45,6 +51,7 @@ void members_close(struct members *members)
         return;
     }
     CHECK(pthread_mutex_destroy(&members->mutex) == 0);
+    membership_table_close(&members->table);
     free(members);
 }
 
@@ -99,73 +106,184 @@ void members_set_formed(struct members *members, const struct identity *identity
     unlock(members);
 }
 
-/* Rows as they are read: the lock is not held meanwhile, as LMDB may wait for a page. */
-struct rows {
-    unsigned n;
-    struct known rows[LIMIT_MEMBERS];
-};
-
-static bool on_row(void *data, const struct member_row *row)
+void members_set_configuration(struct members *members, const uint64_t *ids, unsigned n_ids)
 {
-    struct rows *rows = data;
-    struct known *known;
-
-    if (rows->n == LIMIT_MEMBERS) {
-        return false;
-    }
-    known = &rows->rows[rows->n++];
-    *known = (struct known){.id = row->id, .in_table = true};
-    copy(row->name, known->name, sizeof known->name);
-    copy(row->peer_address, known->peer_address, sizeof known->peer_address);
-    copy(row->api_address, known->api_address, sizeof known->api_address);
-    copy(row->version, known->version, sizeof known->version);
-    return true;
-}
-
-static void overlay(struct members *members, const struct rows *rows)
-{
+    CHECK(n_ids <= LIMIT_MEMBERS);
     lock(members);
-    for (unsigned i = 0; i < rows->n; i++) {
-        struct known *known = find_or_add(members, rows->rows[i].id);
-
-        if (known != NULL) {
-            *known = rows->rows[i];
-        }
-    }
+    members->has_configuration = true;
+    members->n_configuration = n_ids;
+    memcpy(members->configuration, ids, n_ids * sizeof *ids);
     unlock(members);
 }
 
-enum status members_read(struct members *members, struct view *view, struct store *store,
-                         struct error *error)
+static bool is_configured(const struct members *members, uint64_t id)
 {
-    struct rows *rows;
+    for (unsigned i = 0; i < members->n_configuration; i++) {
+        if (members->configuration[i] == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What is read: the lock is not held meanwhile, as LMDB may wait for a page. */
+struct reading {
+    struct membership_table table;
+    unsigned n_removed;
+    struct known removed[LIMIT_MEMBERS]; /* Those that are in the configuration still. */
+    const uint64_t *configuration;
+    unsigned n_configuration;
+};
+
+static bool on_removed(void *data, const struct removed_member_row *row)
+{
+    struct reading *reading = data;
+    struct known *known;
+
+    for (unsigned i = 0; i < reading->n_configuration; i++) {
+        if (reading->configuration[i] == row->id && reading->n_removed < LIMIT_MEMBERS) {
+            known = &reading->removed[reading->n_removed++];
+            *known = (struct known){.id = row->id, .in_table = true, .was_removed = true};
+            copy(row->name, known->name, sizeof known->name);
+            copy(row->peer_address, known->peer_address, sizeof known->peer_address);
+            copy(row->api_address, known->api_address, sizeof known->api_address);
+        }
+    }
+    return true;
+}
+
+/* Drop those of the table before, and those that formed the cluster and were removed. */
+static void forget(struct members *members, const struct membership_table *table)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < members->n_known; i++) {
+        if (!members->known[i].in_table &&
+            membership_find_removed(table, members->known[i].id) == NULL) {
+            members->known[n++] = members->known[i];
+        }
+    }
+    members->n_known = n;
+}
+
+static void overlay(struct members *members, struct reading *reading)
+{
+    lock(members);
+    forget(members, &reading->table);
+    for (unsigned i = 0; i < reading->table.n_rows; i++) {
+        const struct membership_row *row = &reading->table.rows[i];
+        struct known *known = find_or_add(members, row->id);
+
+        if (known != NULL) {
+            *known = (struct known){.id = row->id, .in_table = true};
+            memcpy(known->name, row->name, sizeof known->name);
+            memcpy(known->peer_address, row->peer_address, sizeof known->peer_address);
+            memcpy(known->api_address, row->api_address, sizeof known->api_address);
+            memcpy(known->version, row->version, sizeof known->version);
+        }
+    }
+    for (unsigned i = 0; i < reading->n_removed; i++) {
+        struct known *known = find_or_add(members, reading->removed[i].id);
+
+        if (known != NULL) {
+            *known = reading->removed[i];
+        }
+    }
+    membership_table_close(&members->table);
+    members->table = reading->table; /* Its memory too. */
+    members->version++;
+    unlock(members);
+}
+
+static enum status read_rows(struct view *view, struct store *store, struct reading *reading,
+                             struct error *error)
+{
     enum status status = view_begin(store, view, error);
 
     if (status != STATUS_OK) {
         return status;
     }
-    rows = memory_new_zeroed(1, sizeof *rows);
-    status = view_members(view, on_row, rows);
-    view_end(view);
+    status = membership_table_read(&reading->table, view);
     if (status == STATUS_OK) {
-        overlay(members, rows);
-    } else {
-        (void)error_set(error, status, "could not read the member table: %s", status_text(status));
+        status = view_removed_members(view, on_removed, reading);
     }
-    free(rows);
+    view_end(view);
+    if (status != STATUS_OK) {
+        membership_table_close(&reading->table);
+        return error_set(error, status, "could not read the member table: %s", status_text(status));
+    }
+    return STATUS_OK;
+}
+
+enum status members_read(struct members *members, struct view *view, struct store *store,
+                         struct error *error)
+{
+    struct reading *reading = memory_new_zeroed(1, sizeof *reading);
+    uint64_t configuration[LIMIT_MEMBERS];
+    enum status status;
+
+    lock(members);
+    reading->configuration = configuration;
+    reading->n_configuration = members->n_configuration;
+    memcpy(configuration, members->configuration, sizeof configuration);
+    unlock(members);
+    status = read_rows(view, store, reading, error);
+    if (status == STATUS_OK) {
+        overlay(members, reading);
+    }
+    free(reading);
     return status;
+}
+
+bool members_table(struct members *members, uint64_t *version, struct membership_table *table)
+{
+    bool is_new;
+
+    lock(members);
+    is_new = members->version != *version;
+    if (is_new) {
+        *version = members->version;
+        membership_table_copy(&members->table, table);
+    }
+    unlock(members);
+    return is_new;
+}
+
+bool members_is_drained(struct members *members, uint64_t id)
+{
+    const struct membership_row *row;
+    bool is_drained;
+
+    lock(members);
+    row = membership_find(&members->table, id);
+    is_drained = row != NULL && row->is_drained;
+    unlock(members);
+    return is_drained;
+}
+
+bool members_was_removed(struct members *members, uint64_t id)
+{
+    bool was_removed;
+
+    lock(members);
+    was_removed = members->has_configuration &&
+                  membership_find_removed(&members->table, id) != NULL &&
+                  !is_configured(members, id);
+    unlock(members);
+    return was_removed;
 }
 
 bool members_say(struct members *members, const struct member_row *row)
 {
-    const struct known *known;
+    const struct membership_row *known;
     bool same;
 
     lock(members);
-    known = find(members, row->id);
-    same = known != NULL && known->in_table && slice_equals_string(row->name, known->name) &&
+    known = membership_find(&members->table, row->id);
+    same = known != NULL && slice_equals_string(row->name, known->name) &&
            slice_equals_string(row->peer_address, known->peer_address) &&
            slice_equals_string(row->api_address, known->api_address) &&
+           (row->zone.size == 0 || slice_equals_string(row->zone, known->zone)) &&
            slice_equals_string(row->version, known->version);
     unlock(members);
     return same;

@@ -1,9 +1,10 @@
-/* Who the members are, by id: names and addresses, as the cluster was formed, overlaid by the
- * replicated member table once it has rows. Any thread. */
+/* Who the members are, by id: names and addresses, as the cluster was formed or joined, overlaid by
+ * the replicated table of members once it has rows. Any thread. */
 #ifndef HOLDFAST_RAFT_MEMBERS_H
 #define HOLDFAST_RAFT_MEMBERS_H
 
 #include "raft/identity.h"
+#include "raft/membership.h"
 #include "raft/node.h"
 #include "storage/view.h"
 
@@ -12,15 +13,26 @@ struct members;
 struct members *members_open(void);
 void members_close(struct members *members); /* Accepts NULL. */
 
-/* The members that formed the cluster. */
+/* The members that formed the cluster, or that were there when this node joined. */
 void members_set_formed(struct members *members, const struct identity *identity);
+
+/* Who is in libraft's committed configuration: one that was removed is still reached until it is
+ * out. Before the first call, nobody counts as removed. */
+void members_set_configuration(struct members *members, const uint64_t *ids, unsigned n_ids);
 
 /* Read the table. Keeps what it had if that fails. */
 MUST_USE enum status members_read(struct members *members, struct view *view, struct store *store,
                                   struct error *error);
 
+/* Copy the table into @table, if it was read since *@version, which is then raised. */
+bool members_table(struct members *members, uint64_t *version, struct membership_table *table);
+
 /* Does the table, as it was read last, say exactly this of the member? */
 bool members_say(struct members *members, const struct member_row *row);
+/* Is it drained, by the table? */
+bool members_is_drained(struct members *members, uint64_t id);
+/* Was it a member, and is out of the configuration too? */
+bool members_was_removed(struct members *members, uint64_t id);
 
 /* The address of member @id; false if it is unknown. */
 bool members_address(struct members *members, uint64_t id, char address[LIMIT_ADDRESS_BYTES + 1]);

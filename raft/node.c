@@ -30,7 +30,7 @@
 #define HEARTBEAT_MS          30
 #define FREE_DISK_FLOOR_BYTES (256ull << 20)
 
-static uint64_t wall_ms(void)
+uint64_t node_wall_ms(void)
 {
     struct timespec now;
 
@@ -47,6 +47,10 @@ void node_exit_with(struct node *node, enum node_exit why, const struct error *e
 
     if (atomic_exchange(&node->has_exited, true)) {
         return; /* What follows from the first trouble is none of its own. */
+    }
+    if (error->status == STATUS_CLOSED && why == NODE_EXIT_REMOVED &&
+        identity_mark_removed(node->directory, error->text) != STATUS_OK) {
+        log_error("node", "could not mark the data directory as of a removed node");
     }
     if (error->status != STATUS_CORRUPT) {
         node->options.on_exit(node->options.data, why, error);
@@ -136,8 +140,11 @@ static void publish_status(struct node *node)
         members_describe(node->members, next);
         describe_transfer(node, next);
     } else {
-        next->state = NODE_FORMING;
-        next->causes = NODE_CAUSE_FORMING;
+        next->state = node->forming != NULL ? NODE_FORMING : NODE_JOINING;
+        next->causes = node->forming != NULL ? NODE_CAUSE_FORMING : NODE_CAUSE_JOINING;
+    }
+    if (node->identity.is_joining) {
+        next->causes |= NODE_CAUSE_JOINING;
     }
     if (node->is_leaving) {
         next->state = NODE_CLOSING;
@@ -162,7 +169,10 @@ void node_status(struct node *node, struct node_status *status)
 static void turn_away(struct node *node, struct queue *submissions, struct queue *reads)
 {
     enum status status = node->is_leaving ? STATUS_CLOSED : STATUS_NO_LEADER;
+    struct queue changes;
     struct link *link;
+
+    queue_init(&changes);
 
     while ((link = queue_pop(submissions)) != NULL) {
         struct submission *submission = CONTAINER_OF(link, struct submission, message.link);
@@ -176,6 +186,13 @@ static void turn_away(struct node *node, struct queue *submissions, struct queue
         ticket->status = status;
         inbox_answer_read(&node->inbox, ticket);
     }
+    inbox_take_changes(&node->inbox, &changes);
+    while ((link = queue_pop(&changes)) != NULL) {
+        struct member_change *change = CONTAINER_OF(link, struct member_change, message.link);
+
+        change->status = status;
+        inbox_answer_change(&node->inbox, change);
+    }
 }
 
 static void read_mail(struct node *node)
@@ -183,11 +200,13 @@ static void read_mail(struct node *node)
     struct queue submissions;
     struct queue reads;
     struct queue executed;
+    struct queue changes;
     struct link *link;
 
     queue_init(&submissions);
     queue_init(&reads);
     queue_init(&executed);
+    queue_init(&changes);
     inbox_take(&node->inbox, &submissions, &reads, &executed);
     if (node->agreement == NULL) {
         turn_away(node, &submissions, &reads);
@@ -205,6 +224,11 @@ static void read_mail(struct node *node)
     while ((link = queue_pop(&reads)) != NULL) {
         agreement_read(node->agreement, CONTAINER_OF(link, struct read_ticket, message.link),
                        node_now_ms(node));
+    }
+    inbox_take_changes(&node->inbox, &changes);
+    while ((link = queue_pop(&changes)) != NULL) {
+        agreement_change(node->agreement, CONTAINER_OF(link, struct member_change, message.link),
+                         node_now_ms(node));
     }
 }
 
@@ -265,15 +289,14 @@ static void on_tick(uv_timer_t *ticker)
 
     read_mail(node);
     if (node->watcher != NULL) { /* All parts are there. */
-        agreement_tick(node->agreement, node_now_ms(node), wall_ms(),
+        agreement_tick(node->agreement, node_now_ms(node), node_wall_ms(),
                        watcher_free_disk_bytes(node->watcher));
-        if (node->ticks % (WANT_STATE_MS / TICK_MS) == 0) {
+        if (node->ticks++ % (WANT_STATE_MS / TICK_MS) == 0) {
             node_want_state(node);
         }
-        if (node->ticks++ % (1000 / TICK_MS) == 0) {
-            node_update_peers(node); /* The table may have changed. */
-        }
+        node_update_members(node);
     }
+    node_watch_joining(node);
     if (atomic_load(&node->is_closing)) {
         leave(node);
     }
@@ -340,6 +363,8 @@ static void finish(struct node *node)
     }
     mailbox_drain(&node->home);
     forming_close(node->forming);
+    invitation_close(node->invitation);
+    node->invitation = NULL;
     if (node->transport != NULL) {
         transport_abandon(node->transport);
     }
@@ -376,6 +401,7 @@ static void release(struct node *node)
     watcher_close(node->watcher);
     members_close(node->members);
     image_spools_close(node->spools);
+    membership_table_close(&node->table);
     store_close(node->store);
     identity_close(node->directory);
     free(node->name);
@@ -383,6 +409,8 @@ static void release(struct node *node)
     free(node->peer_address);
     free(node->api_address);
     free(node->version);
+    free(node->zone);
+    buffer_close(&node->join_addresses);
     CHECK(pthread_mutex_destroy(&node->status_mutex) == 0);
     if (node->has_loop) {
         keep_remains(node);
@@ -405,6 +433,7 @@ static enum status copy_options(struct node *node, const struct node_options *op
     node->data_directory = memory_copy_string(options->data_directory);
     node->api_address = memory_copy_string(options->api_address);
     node->version = memory_copy_string(options->version);
+    node->zone = options->zone == NULL ? NULL : memory_copy_string(options->zone);
     if (options->election_timeout_ms == 0) {
         node->options.election_timeout_ms = ELECTION_TIMEOUT_MS;
     }
@@ -422,6 +451,21 @@ static enum status copy_options(struct node *node, const struct node_options *op
     return STATUS_OK;
 }
 
+static void list_join_addresses(struct node *node)
+{
+    const struct identity *identity = &node->identity;
+
+    for (unsigned i = 0; identity->is_joining && i < identity->n_members; i++) {
+        if (identity->members[i].id != identity->id &&
+            identity->members[i].api_address[0] != '\0') {
+            buffer_append_format(&node->join_addresses, "%s%s",
+                                 node->join_addresses.size == 0 ? "" : ",",
+                                 identity->members[i].api_address);
+        }
+    }
+    buffer_append_byte(&node->join_addresses, 0);
+}
+
 static enum status open_identity(struct node *node, struct error *error)
 {
     const char *list = node->options.initial_cluster;
@@ -434,10 +478,20 @@ static enum status open_identity(struct node *node, struct error *error)
     if (node->identity.stage == IDENTITY_MEMBER) {
         return list == NULL ? STATUS_OK : bootstrap_check_list(list, &node->identity, error);
     }
-    if (list == NULL) {
+    if (node->identity.stage == IDENTITY_PENDING && node->identity.is_joining) {
+        return STATUS_OK; /* It goes on with that, whatever the settings say. */
+    }
+    if (node->identity.stage == IDENTITY_PENDING && list == NULL) {
+        return error_set(error, STATUS_MISMATCH,
+                         "data directory \"%s\" began to form a cluster: start the node with the "
+                         "same --initial-cluster again, or remove the directory to let it join "
+                         "another cluster",
+                         node->data_directory);
+    }
+    if (list == NULL && !node->options.joins) {
         return error_set(error, STATUS_INVALID,
                          "data directory \"%s\" belongs to no cluster yet: --initial-cluster has "
-                         "to name the nodes that form one",
+                         "to name the nodes that form one, or --join a member of one that lives",
                          node->data_directory);
     }
     return STATUS_OK;
@@ -538,6 +592,7 @@ enum status node_open(const struct node_options *options, struct node **node, st
     if (status == STATUS_OK) {
         status = open_identity(opened, error);
     }
+    list_join_addresses(opened);
     if (status == STATUS_OK) {
         status = open_state(opened, error);
     }
@@ -568,6 +623,11 @@ void node_close(struct node *node)
     release(node);
 }
 
+const char *node_join_addresses(const struct node *node)
+{
+    return (const char *)node->join_addresses.data;
+}
+
 struct store *node_store(struct node *node)
 {
     return node->store;
@@ -586,6 +646,11 @@ struct image_spools *node_spools(struct node *node)
 enum status node_submit(struct node *node, struct submission *submission)
 {
     return inbox_submit(&node->inbox, submission);
+}
+
+enum status node_change(struct node *node, struct member_change *change)
+{
+    return inbox_change(&node->inbox, change);
 }
 
 enum status node_read(struct node *node, struct read_ticket *ticket)

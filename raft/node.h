@@ -9,8 +9,10 @@
 #include <stdatomic.h>
 
 #include "daemon/base/buffer.h"
+#include "daemon/base/error.h"
 #include "daemon/base/limits.h"
 #include "daemon/base/mailbox.h"
+#include "storage/command.h"
 
 struct node;
 struct store;
@@ -31,6 +33,9 @@ struct node_options {
     const char *peer_advertise;  /* NULL: peer_address. */
     const char *api_address;     /* HOST:PORT to announce to the others. */
     const char *initial_cluster; /* "n1=host:port,..." or NULL once the cluster exists. */
+    bool joins;                  /* An empty node waits to be taken into a cluster. */
+    const char *zone;            /* NULL: none. */
+    unsigned target_voters;      /* Up to so many are made of those that join. 0: 3. */
     const char *version;
     bool allow_insecure_peers;      /* Peers may talk beyond loopback without TLS. */
     unsigned election_timeout_ms;   /* 0: 150. */
@@ -54,6 +59,10 @@ MUST_USE enum status node_open(const struct node_options *options, struct node *
 /* Hand leadership over, finish what is in flight (2 s at most), sync, and stop the threads.
  * Requests still waiting come back with STATUS_CLOSED or STATUS_UNCERTAIN. Blocks. */
 void node_close(struct node *node);
+
+/* For a node that was offered a place in a cluster: the API addresses of its members, separated by
+ * commas; "" for any other. As of node_open(); borrowed. */
+const char *node_join_addresses(const struct node *node);
 
 /* The state, for reading, and the applier, for visibility waits; the node owns both. */
 struct store *node_store(struct node *node);
@@ -95,8 +104,81 @@ struct read_ticket {
 /* Any thread. STATUS_BUSY as above. */
 MUST_USE enum status node_read(struct node *node, struct read_ticket *ticket);
 
+/* A change of the members, or of who leads, as an operator asks for it. */
+enum member_change_kind {
+    MEMBER_CHANGE_ADD, /* The node at @peer_address, which waits to join. */
+    MEMBER_CHANGE_ROLE,
+    MEMBER_CHANGE_REMOVE,
+    MEMBER_CHANGE_DRAIN, /* It hands leadership over, and takes none until it is undrained or
+                            started again. */
+    MEMBER_CHANGE_UNDRAIN,
+    MEMBER_CHANGE_TRANSFER, /* Leadership goes to @name; "": to whoever can take it best. */
+    MEMBER_CHANGE_KINDS
+};
+
+/* Why a change was refused. */
+enum member_reason {
+    MEMBER_REASON_NONE,
+    MEMBER_REASON_UNKNOWN,     /* There is no member of that name. */
+    MEMBER_REASON_UNREACHABLE, /* The new node did not answer the leader. */
+    MEMBER_REASON_NAME_TAKEN,
+    MEMBER_REASON_ADDRESS_TAKEN,
+    MEMBER_REASON_OTHER_CLUSTER, /* The new node belongs to another one. */
+    MEMBER_REASON_NOT_JOINING,   /* The new node does not wait to join. */
+    MEMBER_REASON_VERSION,       /* The new node speaks another protocol. */
+    MEMBER_REASON_CLOCK,         /* The clocks differ too much. */
+    MEMBER_REASON_REMOVED,       /* The new node was a member that was removed. */
+    MEMBER_REASON_TOO_MANY,
+    MEMBER_REASON_LAST_VOTER,
+    MEMBER_REASON_QUORUM,     /* Too few of the resulting voters are well. */
+    MEMBER_REASON_INCOMPLETE, /* The member waits for state. */
+    MEMBER_REASON_UNHEALTHY,  /* The member itself was not heard of late, or is far behind. */
+    MEMBER_REASON_ROLE,       /* The member's role does not allow it. */
+    MEMBER_REASON_DRAINED,
+    MEMBER_REASON_BUSY, /* Another change has to be done first. */
+    MEMBER_REASONS
+};
+
+/* Zero it, set the first part, hand it to node_change(); @message comes to @home when the second
+ * part is filled in. The memory is the node's until then. */
+struct member_change {
+    struct message message;
+    struct mailbox *home;
+    enum member_change_kind kind;
+    char name[LIMIT_NAME_BYTES + 1];
+    char peer_address[LIMIT_ADDRESS_BYTES + 1]; /* ADD. */
+    char api_address[LIMIT_ADDRESS_BYTES + 1];  /* ADD. */
+    char zone[LIMIT_NAME_BYTES + 1];            /* ADD; "": none. */
+    enum member_wanted wanted;                  /* ADD, ROLE. */
+    bool is_forced; /* Also while voters are missing, as long as a majority is well. */
+    /* Filled in: STATUS_OK: it is so. STATUS_TIMEOUT: it is agreed upon and will be done, and @text
+     * says what it waits for. STATUS_PERMISSION: refused, nothing changes, with @reason and @text.
+     * STATUS_NO_LEADER: nobody was asked. STATUS_UNCERTAIN: no word came back. STATUS_CLOSED. */
+    enum status status;
+    enum member_reason reason;
+    uint64_t id; /* Of the member; 0 if it is not known. */
+    char text[ERROR_MAX_TEXT];
+    /* Private. */
+    uint64_t number;
+    uint64_t begun_ms;
+    uint64_t asked_ms;
+    uint64_t from; /* TRANSFER: who led when it began. */
+    bool was_asked;
+    bool was_agreed;
+};
+
+/* Any thread. Takes 5 s at most. STATUS_BUSY: too many at a time, or the node is closing. */
+MUST_USE enum status node_change(struct node *node, struct member_change *change);
+
 enum node_role { NODE_ROLE_NONE, NODE_ROLE_VOTER, NODE_ROLE_STANDBY, NODE_ROLE_SPARE };
-enum node_state { NODE_FORMING, NODE_FOLLOWER, NODE_CANDIDATE, NODE_LEADER, NODE_CLOSING };
+enum node_state {
+    NODE_FORMING,
+    NODE_JOINING,
+    NODE_FOLLOWER,
+    NODE_CANDIDATE,
+    NODE_LEADER,
+    NODE_CLOSING
+};
 
 struct node_member {
     uint64_t id;
@@ -110,6 +192,10 @@ struct node_member {
     uint64_t last_contact_ms; /* Milliseconds since it was heard; UINT64_MAX: never. 0 for self. */
     bool state_differs;       /* It has another state at the same index than this node. */
     bool healthy;             /* Heard within a second and not short of disk. */
+    bool needs_state;         /* It is further behind than the leader's log reaches. */
+    bool is_drained;
+    bool is_leaving; /* It is being removed. */
+    enum member_wanted wanted;
 };
 
 /* Why this node is not ready; bits. */
@@ -119,6 +205,7 @@ struct node_member {
 #define NODE_CAUSE_NEEDS_STATE 8u  /* It is further behind than the leader's log reaches. */
 #define NODE_CAUSE_SLOW_DISK   16u /* A log write is pending for over a second. */
 #define NODE_CAUSE_CLOSING     32u
+#define NODE_CAUSE_JOINING     64u /* It waits to be taken in, or for its first state. */
 
 /* What is wrong though it may serve; bits. */
 #define NODE_WARNING_STATE_DIFFERS 1u /* A member has another state than this node. */

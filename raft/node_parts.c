@@ -63,6 +63,55 @@ static uint64_t on_next_due(void *data)
     return applier_next_due_ms(node->applier);
 }
 
+static void on_answer_change(void *data, struct member_change *change)
+{
+    struct node *node = data;
+
+    inbox_answer_change(&node->inbox, change);
+}
+
+static bool on_met(void *data, const struct frame_hello *hello, struct frame *offer)
+{
+    struct node *node = data;
+
+    return node->agreement != NULL &&
+           agreement_met(node->agreement, hello, identity_draw_id(), offer, node_now_ms(node));
+}
+
+static void on_joined(void *data, enum member_reason why, const char *text)
+{
+    struct node *node = data;
+
+    node->invitation = NULL;
+    if (node->agreement != NULL) {
+        agreement_joined(node->agreement, why, text, node_now_ms(node));
+    }
+}
+
+static void on_invitation_ended(void *data)
+{
+    struct node *node = data;
+
+    node->invitation = NULL;
+}
+
+static void on_dial(void *data, const char *peer_address)
+{
+    struct node *node = data;
+    const struct invitation_options options = {
+        .loop = &node->loop,
+        .peers = node->peers,
+        .peer_address = peer_address,
+        .data = node,
+        .on_met = on_met,
+        .on_joined = on_joined,
+        .on_ended = on_invitation_ended,
+    };
+
+    invitation_close(node->invitation); /* One of an earlier term. */
+    node->invitation = invitation_open(&options);
+}
+
 static void on_agreement_exit(void *data, enum node_exit why, const struct error *error)
 {
     node_exit_with(data, why, error);
@@ -149,12 +198,59 @@ static void on_bulk_connection(void *data, uint64_t peer, int fd)
     state_transfer_accept(node->transfer, peer, fd);
 }
 
+static bool on_was_removed(void *data, uint64_t id)
+{
+    struct node *node = data;
+
+    return members_was_removed(node->members, id);
+}
+
+static void on_removed(void *data, const struct error *why)
+{
+    struct node *node = data;
+    struct error error;
+
+    (void)error_set(&error, STATUS_CLOSED,
+                    "this node was removed from the cluster (%s); to use this machine again, "
+                    "remove the data directory \"%s\" and let it join as a new member",
+                    why->text, node->data_directory); /* Told below. */
+    node_exit_with(node, NODE_EXIT_REMOVED, &error);
+}
+
 static bool on_bootstrap_hello(void *data, const struct frame_hello *hello)
 {
     struct node *node = data;
 
+    if (hello->purpose == PURPOSE_JOIN) {
+        return true; /* Who this is may be known; what is offered is looked at. */
+    }
+
     /* A member answers who it is; that is all that the other needs. */
     return node->forming == NULL || forming_heard(node->forming, hello);
+}
+
+/* A leader offers this node a place in its cluster. */
+static bool on_offer(struct node *node, const struct frame_join_offer *offer,
+                     struct channel *channel)
+{
+    const struct identity *own = identity_of(node);
+    struct frame answer = {.type = FRAME_JOIN_ANSWER};
+    struct identity next;
+    struct error error = {.text = ""};
+
+    answer.join_answer.reason = joining_judge(own, node->options.joins && node->forming == NULL,
+                                              offer, node_wall_ms(), &next, &error);
+    if (answer.join_answer.reason == MEMBER_REASON_NONE && own->stage == IDENTITY_EMPTY) {
+        if (identity_store(node->directory, &next, &error) != STATUS_OK) {
+            node_exit_with(node, NODE_EXIT_RESTART, &error);
+            return false;
+        }
+        log_info("cluster", "this node joins cluster=%s id=%016" PRIx64, next.cluster_id, next.id);
+        node->identity = next;
+        node->has_accepted = true;
+    }
+    answer.join_answer.text = slice_of_string(error.text);
+    return channel_send(channel, &answer) == STATUS_OK;
 }
 
 static bool on_bootstrap_request(void *data, const struct frame_hello *hello,
@@ -162,17 +258,51 @@ static bool on_bootstrap_request(void *data, const struct frame_hello *hello,
 {
     struct node *node = data;
 
+    if (hello->purpose == PURPOSE_JOIN) {
+        return request->type == FRAME_JOIN_OFFER && on_offer(node, &request->join_offer, channel);
+    }
     return node->forming != NULL && forming_asked(node->forming, hello, request, channel);
 }
 
 /* --- Taking part --- */
 
-void node_update_peers(struct node *node)
+static void update_peers(struct node *node)
 {
     uint64_t ids[LIMIT_MEMBERS];
     unsigned n_ids = members_others(node->members, node->identity.id, ids);
 
     peers_set(node->peers, ids, n_ids);
+}
+
+/* One that was removed is told so when it is out of the configuration for good, not before: until
+ * then, it may be needed. */
+static void update_configuration(struct node *node)
+{
+    struct seam_configuration *configuration;
+    struct seam_view view;
+    uint64_t ids[LIMIT_MEMBERS];
+
+    seam_view(node->seam, &view);
+    if (view.configuration_index > view.commit_index) {
+        return;
+    }
+    configuration = memory_new(sizeof *configuration);
+    seam_configuration(node->seam, configuration);
+    for (unsigned i = 0; i < configuration->n_members; i++) {
+        ids[i] = configuration->members[i].id;
+    }
+    members_set_configuration(node->members, ids, configuration->n_members);
+    free(configuration);
+}
+
+void node_update_members(struct node *node)
+{
+    if (!members_table(node->members, &node->table_version, &node->table)) {
+        return;
+    }
+    update_configuration(node);
+    agreement_set_table(node->agreement, &node->table, node_now_ms(node));
+    update_peers(node);
 }
 
 /* A member that had a log and finds an empty one must not begin a new one: what it voted for and
@@ -223,8 +353,8 @@ static enum status empty_directory(const char *path, struct error *error)
  * cut off. libraft takes a log without its first entry for a begun one, so it must not see it. */
 static enum status drop_half_begun_log(const struct node *node, struct error *error)
 {
-    if (node->identity.has_log || node->position.stored > 0) {
-        return STATUS_OK;
+    if (node->identity.has_log || node->position.stored > 0 || node->identity.is_joining) {
+        return STATUS_OK; /* What a node that joins has, came from the others. */
     }
     return empty_directory(identity_raft_directory(node->directory), error);
 }
@@ -234,8 +364,8 @@ static enum status begin_log(struct node *node, struct error *error)
     struct seam_configuration *first;
     enum status status;
 
-    if (node->identity.has_log) {
-        return STATUS_OK;
+    if (node->identity.has_log || node->identity.is_joining) {
+        return STATUS_OK; /* A node that joins gets even the first entry from the leader. */
     }
     first = memory_new_zeroed(1, sizeof *first);
     first->n_members = node->identity.n_members;
@@ -295,6 +425,7 @@ static enum status open_agreement(struct node *node, struct error *error)
         .state_applied_index = node->position.applied_index,
         .state_time_ms = node->position.time_ms,
         .state_hash = node->position.hash,
+        .target_voters = node->options.target_voters,
         .data = node,
         .send = on_send,
         .execute = on_execute,
@@ -303,6 +434,8 @@ static enum status open_agreement(struct node *node, struct error *error)
         .executor_queued_bytes = on_queued_bytes,
         .executor_next_due_ms = on_next_due,
         .exit = on_agreement_exit,
+        .answer_change = on_answer_change,
+        .dial = on_dial,
     };
     enum status status =
         agreement_open(&options, node->seam, node_now_ms(node), &node->agreement, error);
@@ -327,6 +460,7 @@ static enum status open_watcher(struct node *node, struct error *error)
                 .name = slice_of_string(node->name),
                 .peer_address = slice_of_string(node->peer_address),
                 .api_address = slice_of_string(node->api_address),
+                .zone = slice_of_string(node->zone == NULL ? "" : node->zone),
                 .version = slice_of_string(node->version),
             },
     };
@@ -359,9 +493,45 @@ static enum status take_part(struct node *node, struct error *error)
         status = open_watcher(node, error);
     }
     if (status == STATUS_OK) {
-        node_update_peers(node);
+        update_peers(node);
     }
     return status;
+}
+
+/* The first entries are on this node's disk: from now on, a log that is missing is a lost one. */
+static enum status become_member(struct node *node, struct error *error)
+{
+    struct identity next = node->identity;
+    enum status status;
+
+    next.stage = IDENTITY_MEMBER;
+    next.is_joining = false;
+    next.has_log = true;
+    status = identity_store(node->directory, &next, error);
+    if (status == STATUS_OK) {
+        node->identity = next;
+        log_info("cluster", "this node has joined cluster=%s id=%016" PRIx64, next.cluster_id,
+                 next.id);
+    }
+    return status;
+}
+
+void node_watch_joining(struct node *node)
+{
+    enum status status = STATUS_OK;
+    struct seam_view view;
+    struct error error;
+
+    if (node->has_accepted) {
+        node->has_accepted = false;
+        status = take_part(node, &error);
+    } else if (node->identity.is_joining && node->watcher != NULL) {
+        seam_view(node->seam, &view);
+        status = view.stored_index > 0 ? become_member(node, &error) : STATUS_OK;
+    }
+    if (status != STATUS_OK) {
+        node_exit_with(node, node_exit_of(status), &error);
+    }
 }
 
 static void on_formed(void *data)
@@ -404,6 +574,8 @@ enum status node_open_peers(struct node *node, struct error *error)
         .on_down = on_peer_down,
         .on_raft = on_raft_connection,
         .on_bulk = on_bulk_connection,
+        .was_removed = on_was_removed,
+        .on_removed = on_removed,
         .on_bootstrap_hello = on_bootstrap_hello,
         .on_bootstrap_request = on_bootstrap_request,
     };
@@ -431,6 +603,15 @@ enum status node_begin(struct node *node, struct error *error)
         log_info("cluster", "this node is a member cluster=%s id=%016" PRIx64,
                  node->identity.cluster_id, node->identity.id);
         return take_part(node, error);
+    }
+    if (node->identity.stage == IDENTITY_PENDING && node->identity.is_joining) {
+        log_info("cluster", "this node goes on joining cluster=%s id=%016" PRIx64,
+                 node->identity.cluster_id, node->identity.id);
+        return take_part(node, error);
+    }
+    if (node->options.joins && node->options.initial_cluster == NULL) {
+        log_info("cluster", "waiting to be taken into a cluster");
+        return STATUS_OK;
     }
     return forming_open(&options, &node->identity, &node->forming, error);
 }

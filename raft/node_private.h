@@ -9,6 +9,7 @@
 #include "raft/disk.h"
 #include "raft/forming.h"
 #include "raft/inbox.h"
+#include "raft/joining.h"
 #include "raft/members.h"
 #include "raft/node.h"
 #include "raft/peer.h"
@@ -25,6 +26,8 @@ struct node {
     char *peer_address; /* Announced. */
     char *api_address;
     char *version;
+    char *zone;                   /* Or NULL. */
+    struct buffer join_addresses; /* Ends with NUL. */
 
     struct identity_directory *directory;
     struct identity identity;
@@ -49,13 +52,16 @@ struct node {
     struct mailbox home; /* Of the watcher's submission. */
     struct peers *peers;
     struct forming *forming; /* NULL once it is formed. */
+    bool has_accepted; /* The offer of a cluster: this node takes part from the next tick on. */
+    struct invitation *invitation; /* This leader's, of a node that joins; or NULL. */
+    struct membership_table table; /* As it was given to agreement. */
+    uint64_t table_version;
     struct transport *transport;
     struct disk *disk;
     struct seam *seam;
     struct agreement *agreement; /* NULL while forming, and at the end. */
     bool is_leaving;
     uint64_t leave_until_ms;
-    unsigned ticks;
 
     atomic_bool is_closing; /* node_close() was called. */
     atomic_bool has_exited; /* on_exit() was called. */
@@ -69,6 +75,8 @@ static inline uint64_t node_now_ms(const struct node *node)
 {
     return uv_now(&node->loop);
 }
+
+uint64_t node_wall_ms(void);
 
 /* Any thread: this node cannot go on. Only the first call is told. */
 void node_exit_with(struct node *node, enum node_exit why, const struct error *error);
@@ -89,7 +97,9 @@ void node_want_state(struct node *node);
 /* Who this node says it is. */
 void node_describe(const struct node *node, struct frame_hello *hello);
 
-/* The members may have changed: whom to connect to. */
-void node_update_peers(struct node *node);
+/* The table of members may have been read anew: tell agreement and the connections. */
+void node_update_members(struct node *node);
+/* This node joins, and was accepted, or has got the first of the log. */
+void node_watch_joining(struct node *node);
 
 #endif

@@ -89,7 +89,7 @@ static void describe_self(const struct peers *peers, enum frame_purpose purpose,
 
 static bool is_control(enum frame_type type)
 {
-    return type >= FRAME_FORWARD && type <= FRAME_MARKS;
+    return type >= FRAME_FORWARD && type <= FRAME_CHANGE_ANSWER;
 }
 
 static void drop_in(struct member *member)
@@ -192,9 +192,12 @@ static void on_dialled(void *data, struct channel *channel, const struct frame_h
         return;
     }
     channel_close(channel);
-    is_refused = channel != NULL || error->status == STATUS_MISMATCH ||
-                 error->status == STATUS_PERMISSION || error->status == STATUS_NOT_FOUND ||
-                 error->status == STATUS_UNSUPPORTED;
+    if (channel == NULL && error->status == STATUS_CLOSED && peers->options.on_removed != NULL) {
+        peers->options.on_removed(peers->options.data, error);
+    }
+    is_refused = channel != NULL || error->status == STATUS_CLOSED ||
+                 error->status == STATUS_MISMATCH || error->status == STATUS_PERMISSION ||
+                 error->status == STATUS_NOT_FOUND || error->status == STATUS_UNSUPPORTED;
     retry_later(member, is_refused ? RETRY_REFUSED_MS : RETRY_MS);
     if (is_refused && log_limit_allows(&peers->failed_limit, uv_now(peers->loop))) {
         log_warn("peer", "could not connect peer=%016" PRIx64 ": %s", member->id,
@@ -259,19 +262,25 @@ static void welcome(const struct guest *guest, const struct frame_hello *hello)
     channel_flush(guest->channel);
 }
 
+/* What those may do who are no members. */
+static bool is_visit(enum frame_purpose purpose)
+{
+    return purpose == PURPOSE_BOOTSTRAP || purpose == PURPOSE_JOIN;
+}
+
 /* What members alone may do: STATUS_OK, or why not. */
 static enum status check_member(const struct peers *peers, const struct frame_hello *hello,
                                 const struct frame_hello *own, struct error *why)
 {
-    if (own->identity == IDENTITY_MEMBER &&
-        (hello->identity != IDENTITY_MEMBER || !slice_equals(hello->cluster_id, own->cluster_id))) {
+    if (own->identity != IDENTITY_EMPTY &&
+        (hello->identity == IDENTITY_EMPTY || !slice_equals(hello->cluster_id, own->cluster_id))) {
         return error_set(why, STATUS_MISMATCH,
                          "node \"%.*s\" is of cluster \"%.*s\", this one of \"%.*s\"",
                          (int)hello->name.size, (const char *)hello->name.data,
                          (int)hello->cluster_id.size, (const char *)hello->cluster_id.data,
                          (int)own->cluster_id.size, (const char *)own->cluster_id.data);
     }
-    if (own->identity != IDENTITY_MEMBER || peers->n_members == 0) {
+    if (own->identity == IDENTITY_EMPTY || peers->n_members == 0) {
         return error_set(why, STATUS_BUSY, "node \"%.*s\" is not in a cluster yet",
                          (int)own->name.size, (const char *)own->name.data);
     }
@@ -279,6 +288,12 @@ static enum status check_member(const struct peers *peers, const struct frame_he
         return error_set(why, STATUS_MISMATCH,
                          "node %016" PRIx64 " was meant, but %016" PRIx64 " is here",
                          hello->expected_id, own->id);
+    }
+    if (find_member(peers, hello->id) == NULL && peers->options.was_removed != NULL &&
+        peers->options.was_removed(peers->options.data, hello->id)) {
+        return error_set(why, STATUS_CLOSED,
+                         "node \"%.*s\" %016" PRIx64 " was removed from the cluster",
+                         (int)hello->name.size, (const char *)hello->name.data, hello->id);
     }
     if (find_member(peers, hello->id) == NULL) {
         return error_set(why, STATUS_NOT_FOUND, "node \"%.*s\" %016" PRIx64 " is no member",
@@ -305,7 +320,7 @@ static enum status check_hello(const struct guest *guest, const struct frame *fr
                          "peers talk on this machine's loopback only, unless "
                          "--allow-insecure-peers is set");
     }
-    if (frame->hello.purpose == PURPOSE_BOOTSTRAP) {
+    if (is_visit(frame->hello.purpose)) {
         return STATUS_OK;
     }
     describe_self(peers, frame->hello.purpose, 0, &own);
@@ -402,7 +417,7 @@ static void on_hello(void *data, struct channel *channel, const struct frame *fr
     (void)channel;
     if (check_hello(guest, frame, &why) != STATUS_OK) {
         refuse(guest, &why);
-    } else if (frame->hello.purpose == PURPOSE_BOOTSTRAP) {
+    } else if (is_visit(frame->hello.purpose)) {
         become_visitor(guest, frame);
     } else if (frame->hello.purpose == PURPOSE_RAFT) {
         give_away(guest, &frame->hello, guest->peers->options.on_raft);

@@ -35,6 +35,11 @@ struct peers_options {
     void (*on_bulk)(void *data, uint64_t peer, int fd);
     /* Forming a cluster: someone connected for that (before this node describes itself), and asked
      * something. False: end the connection. */
+    /* Was @id a member that is out of the cluster now? NULL: never. */
+    bool (*was_removed)(void *data, uint64_t id);
+    /* A member says that this node is none any more. NULL: not of interest. */
+    void (*on_removed)(void *data, const struct error *why);
+    /* The same for a node that joins (PURPOSE_JOIN). */
     bool (*on_bootstrap_hello)(void *data, const struct frame_hello *hello);
     bool (*on_bootstrap_request)(void *data, const struct frame_hello *hello,
                                  const struct frame *request, struct channel *channel);

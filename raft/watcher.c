@@ -11,8 +11,8 @@
 #include "daemon/base/memory.h"
 #include "storage/command.h"
 
-#define LOOK_MS      1000
-#define LOOK_SOON_MS 100 /* Until the table knows this node. */
+#define LOOK_MS      100
+#define DISK_PERIODS 10 /* The free space is asked for with every tenth look. */
 
 struct watcher {
     struct watcher_options options;
@@ -26,7 +26,9 @@ struct watcher {
     struct buffer texts; /* What options.self borrows from. */
     struct submission announcement;
     atomic_bool is_announcing;
-    bool is_announced;
+    bool has_started; /* The table has known this process, caught up: it is not drained by what was
+                         said before. */
+    unsigned looks;
 };
 
 static void read_free_disk(struct watcher *watcher)
@@ -64,26 +66,33 @@ static void encode_announcement(const struct watcher *watcher, struct buffer *en
         .api_address = self->api_address,
         .zone = self->zone,
         .version = self->version,
+        .has_restarted = !watcher->has_started,
     };
     command_encode(&command, encoded);
 }
 
-static bool has_leader(const struct watcher *watcher)
+struct outlook {
+    bool has_leader;
+    bool has_caught_up;
+};
+
+static struct outlook look_around(const struct watcher *watcher)
 {
     struct node_status *status = memory_new(sizeof *status);
-    bool found;
+    struct outlook outlook;
 
     node_status(watcher->options.node, status);
-    found = status->leader_id != 0;
+    outlook.has_leader = status->leader_id != 0;
+    outlook.has_caught_up = status->causes == 0;
     free(status);
-    return found;
+    return outlook;
 }
 
 static void announce(struct watcher *watcher)
 {
     struct submission *submission = &watcher->announcement;
 
-    if (atomic_load(&watcher->is_announcing) || !has_leader(watcher)) {
+    if (atomic_load(&watcher->is_announcing)) {
         return;
     }
     buffer_close(&submission->command);
@@ -101,17 +110,24 @@ static void announce(struct watcher *watcher)
 
 static void look_at_members(struct watcher *watcher)
 {
+    struct outlook outlook = look_around(watcher); /* Before the table, which must not be older. */
+    uint64_t self = watcher->options.self.id;
     struct error error;
+    bool is_known;
+    bool is_drained;
 
     if (members_read(watcher->options.members, &watcher->view, watcher->options.store, &error) !=
         STATUS_OK) {
         log_warn("node", "%s", error.text);
         return;
     }
-    watcher->is_announced = members_say(watcher->options.members, &watcher->options.self);
-    if (!watcher->is_announced) {
+    is_known = members_say(watcher->options.members, &watcher->options.self);
+    is_drained = members_is_drained(watcher->options.members, self) && !watcher->has_started;
+    if (outlook.has_leader && (!is_known || is_drained)) {
         announce(watcher);
     }
+    watcher->has_started =
+        watcher->has_started || (outlook.has_caught_up && is_known && !is_drained);
 }
 
 /* --- The thread --- */
@@ -119,14 +135,12 @@ static void look_at_members(struct watcher *watcher)
 /* False when it is to end. */
 static bool wait_for_next_look(struct watcher *watcher)
 {
-    unsigned wait_ms = watcher->is_announced ? LOOK_MS : LOOK_SOON_MS;
     struct timespec until;
     bool stopping;
     int rv = 0;
 
     CHECK(clock_gettime(CLOCK_MONOTONIC, &until) == 0);
-    until.tv_sec += wait_ms / 1000;
-    until.tv_nsec += (long)(wait_ms % 1000) * 1000000;
+    until.tv_nsec += LOOK_MS * 1000000L;
     if (until.tv_nsec >= 1000000000) {
         until.tv_sec++;
         until.tv_nsec -= 1000000000;
@@ -146,7 +160,9 @@ static void *run(void *data)
 
     (void)pthread_setname_np(pthread_self(), "watcher"); /* For those who look at threads. */
     do {
-        read_free_disk(watcher);
+        if (watcher->looks++ % DISK_PERIODS == 0) {
+            read_free_disk(watcher);
+        }
         look_at_members(watcher);
     } while (wait_for_next_look(watcher));
     view_close(&watcher->view);

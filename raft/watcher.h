@@ -1,5 +1,6 @@
-/* A thread that looks, every second, at what may wait for a disk: the free space, and the member
- * table. When the table does not say what is true of this node, it submits a command that does. */
+/* A thread that looks at what may wait for a disk: the free space, every second, and the member
+ * table, every tenth of one. When the table does not say what is true of this node, it submits a
+ * command that does. */
 #ifndef HOLDFAST_RAFT_WATCHER_H
 #define HOLDFAST_RAFT_WATCHER_H
 

@@ -60,10 +60,11 @@
 #define LIMIT_PENDING_COMMANDS  65536u      /* Commands that wait on one node, sent or not. */
 #define LIMIT_PENDING_BYTES     (64u << 20) /* Their bytes. */
 #define LIMIT_PENDING_READS     65536u      /* ReadIndex requests that wait on one node. */
-#define LIMIT_UNEXECUTED_BYTES (8u << 20)    /* Committed, not executed: a leader waits beyond. */
+#define LIMIT_PENDING_CHANGES   64u         /* Changes of members that wait on one node. */
+#define LIMIT_UNEXECUTED_BYTES  (8u << 20)  /* Committed, not executed: a leader waits beyond. */
 #define LIMIT_APPLY_BYTES       (64u << 20) /* Committed entries that wait for the apply thread. */
-#define LIMIT_FLUSH_BYTES   (32u << 20) /* Executed, not in LMDB: a flush begins ... */
-#define LIMIT_FLUSH_RECORDS 65536u      /* ... or with so many records: each may dirty a page. */
+#define LIMIT_FLUSH_BYTES       (32u << 20) /* Executed, not in LMDB: a flush begins ... */
+#define LIMIT_FLUSH_RECORDS     65536u /* ... or with so many records: each may dirty a page. */
 #define LIMIT_PEER_QUEUE_BYTES  (32u << 20) /* Bytes queued towards one peer. */
 #define LIMIT_FRAME_BYTES       (8u << 20) /* One frame between peers: a bundle and its envelope. */
 #define LIMIT_TRANSFER_RATE     (200u << 20) /* Bytes of state per second to all who get it. */

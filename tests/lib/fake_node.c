@@ -97,6 +97,21 @@ enum status node_read(struct node *node, struct read_ticket *ticket)
     return STATUS_OK;
 }
 
+enum status node_change(struct node *node, struct member_change *change)
+{
+    if (node->change_status != STATUS_OK) {
+        return node->change_status;
+    }
+    node->n_changes++;
+    node->asked = *change;
+    change->status = node->outcome_of_change.status;
+    change->reason = node->outcome_of_change.reason;
+    change->id = node->outcome_of_change.id;
+    memcpy(change->text, node->outcome_of_change.text, sizeof change->text);
+    mailbox_post(change->home, &change->message);
+    return STATUS_OK;
+}
+
 bool applier_wait_visible(struct applier *applier, struct visibility_wait *wait)
 {
     struct node *node = (struct node *)(void *)applier;

@@ -27,6 +27,11 @@ struct node {
     bool holds_tickets;
     struct queue tickets;
     unsigned n_tickets;
+    /* Changes of members: what each is answered with, unless it is not taken. */
+    enum status change_status; /* STATUS_OK: taken. */
+    struct member_change outcome_of_change;
+    struct member_change asked; /* The last one, as it came. */
+    unsigned n_changes;
     /* Visibility. */
     bool holds_waits;
     struct queue waits;

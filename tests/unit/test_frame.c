@@ -113,6 +113,40 @@ static struct frame example(enum frame_type type)
                 (struct frame_mark){.index = i + 1, .hash = {i + 100, UINT64_MAX - i}};
         }
         break;
+    case FRAME_CHANGE_ASK:
+        frame.change_ask = (struct frame_change_ask){.number = 1,
+                                                     .kind = MEMBER_CHANGE_TRANSFER,
+                                                     .id = 2,
+                                                     .from = 3,
+                                                     .wanted = MEMBER_AUTO,
+                                                     .is_forced = true,
+                                                     .name = slice_of_string("n4"),
+                                                     .peer_address = slice_of_string("h:7081"),
+                                                     .api_address = slice_of_string("h:7080"),
+                                                     .zone = slice_of_string("z")};
+        break;
+    case FRAME_CHANGE_ANSWER:
+        frame.change_answer = (struct frame_change_answer){.number = 1,
+                                                           .verdict = FRAME_VERDICTS - 1,
+                                                           .reason = MEMBER_REASON_BUSY,
+                                                           .id = 2,
+                                                           .text = slice_of_string("why")};
+        break;
+    case FRAME_JOIN_OFFER: {
+        struct frame_bootstrap members;
+
+        fill_bootstrap(&members);
+        frame.join_offer = (struct frame_join_offer){.cluster_id = slice_of_string(UUID),
+                                                     .id = 1,
+                                                     .wall_ms = 2,
+                                                     .n_members = members.n_members};
+        memcpy(frame.join_offer.members, members.members, sizeof members.members);
+        break;
+    }
+    case FRAME_JOIN_ANSWER:
+        frame.join_answer = (struct frame_join_answer){.reason = MEMBER_REASON_CLOCK,
+                                                       .text = slice_of_string("why")};
+        break;
     case FRAME_NONE:
     case FRAME_TYPES:
         fail();

@@ -189,7 +189,7 @@ static void who_is_not_meant_is_refused(void **state)
     peer_assert_refused(f, &frame, STATUS_UNSUPPORTED, "protocol");
 
     frame = peer_good_hello(PURPOSE_CONTROL);
-    frame.hello.identity = IDENTITY_PENDING;
+    frame.hello.identity = IDENTITY_EMPTY;
     peer_assert_refused(f, &frame, STATUS_MISMATCH, "is of cluster");
 
     frame = peer_good_hello(PURPOSE_CONTROL);
@@ -207,7 +207,7 @@ static void members_are_refused_until_the_cluster_is_formed(void **state)
     struct frame frame = peer_good_hello(PURPOSE_CONTROL);
 
     peer_meet(f);
-    f->nodes[0].identity = IDENTITY_PENDING;
+    f->nodes[0].identity = IDENTITY_EMPTY;
     peer_assert_refused(f, &frame, STATUS_BUSY, "not in a cluster yet");
 }
 
