@@ -157,6 +157,9 @@ static void operation_of(const struct agreement *agreement, const struct member_
     *operation = (struct operation){.kind = OPERATION_MEMBER_CHANGE};
     member->id = id;
     if (row != NULL) {
+        member->name = slice_of_string(row->name);
+        member->peer_address = slice_of_string(row->peer_address);
+        member->api_address = slice_of_string(row->api_address);
         member->wanted = row->wanted;
         member->is_drained = row->is_drained;
         member->is_forced = row->is_forced;

@@ -235,6 +235,23 @@ enum status members_read(struct members *members, struct view *view, struct stor
     return status;
 }
 
+static void add_formed(const struct members *members, struct membership_table *table)
+{
+    for (unsigned i = 0; i < members->n_known && table->n_rows < LIMIT_MEMBERS; i++) {
+        const struct known *known = &members->known[i];
+        struct membership_row *row = &table->rows[table->n_rows];
+
+        if (known->in_table) {
+            continue;
+        }
+        *row = (struct membership_row){.id = known->id};
+        memcpy(row->name, known->name, sizeof row->name);
+        memcpy(row->peer_address, known->peer_address, sizeof row->peer_address);
+        memcpy(row->api_address, known->api_address, sizeof row->api_address);
+        table->n_rows++;
+    }
+}
+
 bool members_table(struct members *members, uint64_t *version, struct membership_table *table)
 {
     bool is_new;
@@ -244,6 +261,7 @@ bool members_table(struct members *members, uint64_t *version, struct membership
     if (is_new) {
         *version = members->version;
         membership_table_copy(&members->table, table);
+        add_formed(members, table);
     }
     unlock(members);
     return is_new;

@@ -24,7 +24,8 @@ void members_set_configuration(struct members *members, const uint64_t *ids, uns
 MUST_USE enum status members_read(struct members *members, struct view *view, struct store *store,
                                   struct error *error);
 
-/* Copy the table into @table, if it was read since *@version, which is then raised. */
+/* Copy the table into @table, if it was read since *@version, which is then raised. Those that
+ * formed the cluster and have said nothing of themselves yet have rows in it as well. */
 bool members_table(struct members *members, uint64_t *version, struct membership_table *table);
 
 /* Does the table, as it was read last, say exactly this of the member? */

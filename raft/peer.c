@@ -268,29 +268,48 @@ static bool is_visit(enum frame_purpose purpose)
     return purpose == PURPOSE_BOOTSTRAP || purpose == PURPOSE_JOIN;
 }
 
-/* What members alone may do: STATUS_OK, or why not. */
-static enum status check_member(const struct peers *peers, const struct frame_hello *hello,
-                                const struct frame_hello *own, struct error *why)
+static bool was_removed(const struct peers *peers, uint64_t id)
 {
-    if (own->identity != IDENTITY_EMPTY &&
-        (hello->identity == IDENTITY_EMPTY || !slice_equals(hello->cluster_id, own->cluster_id))) {
+    return find_member(peers, id) == NULL && peers->options.was_removed != NULL &&
+           peers->options.was_removed(peers->options.data, id);
+}
+
+/* Are both of one cluster? A node that joins one belongs to it for this. */
+static enum status check_cluster(const struct frame_hello *hello, const struct frame_hello *own,
+                                 struct error *why)
+{
+    if (hello->identity == IDENTITY_EMPTY || !slice_equals(hello->cluster_id, own->cluster_id)) {
         return error_set(why, STATUS_MISMATCH,
                          "node \"%.*s\" is of cluster \"%.*s\", this one of \"%.*s\"",
                          (int)hello->name.size, (const char *)hello->name.data,
                          (int)hello->cluster_id.size, (const char *)hello->cluster_id.data,
                          (int)own->cluster_id.size, (const char *)own->cluster_id.data);
     }
-    if (own->identity == IDENTITY_EMPTY || peers->n_members == 0) {
-        return error_set(why, STATUS_BUSY, "node \"%.*s\" is not in a cluster yet",
-                         (int)own->name.size, (const char *)own->name.data);
-    }
     if (hello->expected_id != own->id) {
         return error_set(why, STATUS_MISMATCH,
                          "node %016" PRIx64 " was meant, but %016" PRIx64 " is here",
                          hello->expected_id, own->id);
     }
-    if (find_member(peers, hello->id) == NULL && peers->options.was_removed != NULL &&
-        peers->options.was_removed(peers->options.data, hello->id)) {
+    return STATUS_OK;
+}
+
+/* What members alone may do: STATUS_OK, or why not. A node that is alone may have removed all
+ * others. */
+static enum status check_member(const struct peers *peers, const struct frame_hello *hello,
+                                const struct frame_hello *own, struct error *why)
+{
+    bool is_removed = was_removed(peers, hello->id);
+    enum status status =
+        own->identity == IDENTITY_EMPTY ? STATUS_OK : check_cluster(hello, own, why);
+
+    if (status != STATUS_OK) {
+        return status;
+    }
+    if (own->identity == IDENTITY_EMPTY || (peers->n_members == 0 && !is_removed)) {
+        return error_set(why, STATUS_BUSY, "node \"%.*s\" is not in a cluster yet",
+                         (int)own->name.size, (const char *)own->name.data);
+    }
+    if (is_removed) {
         return error_set(why, STATUS_CLOSED,
                          "node \"%.*s\" %016" PRIx64 " was removed from the cluster",
                          (int)hello->name.size, (const char *)hello->name.data, hello->id);

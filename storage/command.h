@@ -154,7 +154,8 @@ enum member_wanted {
 };
 
 /* PUT: what a node says of itself; what is wanted of it stays. ADD: a new member. CHANGE: wanted,
- * drained and forced of the member @id. REMOVE: the member @id, for good; uses forced too. */
+ * drained and forced of the member @id; the rest is for one that has no row yet. REMOVE: the member
+ * @id, for good; uses forced, and the rest likewise. */
 struct member_operation {
     uint64_t id;
     struct slice name;

@@ -136,11 +136,14 @@ static enum status change(struct execution *execution, const struct member_opera
     struct member_row old;
     enum status status = find_row(execution, member->id, &old);
 
-    if (status != STATUS_OK) {
+    if (status == STATUS_NOT_FOUND && member->name.size > 0) {
+        row = row_of(member); /* One of those that formed the cluster, which was never heard. */
+    } else if (status == STATUS_OK) {
+        row = old;
+    } else {
         *outcome = OUTCOME_NOT_FOUND;
         return status == STATUS_NOT_FOUND ? STATUS_OK : status;
     }
-    row = old;
     row.wanted = member->wanted;
     row.is_drained = member->is_drained;
     row.is_forced = member->is_forced;
