@@ -27,17 +27,18 @@ static bool make_directory(struct cluster *cluster)
 static bool open_node(struct cluster *cluster, unsigned i)
 {
     struct cluster_node *node = &cluster->nodes[i];
+    char base[CLUSTER_MAX_PATH];
     int n;
 
-    (void)snprintf(node->name, sizeof node->name, "n%u", i + 1);
+    (void)snprintf(node->name, sizeof node->name, "n%u", (i + 1) % 100);
     node->api_port = port_take();
     node->peer_port = port_take();
-    n = snprintf(node->data_directory, sizeof node->data_directory, "%.120s/%s", cluster->directory,
-                 node->name);
-    (void)snprintf(node->log_path, sizeof node->log_path, "%.140s.log", node->data_directory);
-    (void)snprintf(node->hold_path, sizeof node->hold_path, "%.140s.hold", node->data_directory);
-    (void)snprintf(node->fail_path, sizeof node->fail_path, "%.140s.fail", node->data_directory);
-    (void)snprintf(node->clock_path, sizeof node->clock_path, "%.140s.clock", node->data_directory);
+    n = snprintf(base, sizeof base, "%.120s/n%u", cluster->directory, i + 1);
+    memcpy(node->data_directory, base, sizeof base);
+    (void)snprintf(node->log_path, sizeof node->log_path, "%.140s.log", base);
+    (void)snprintf(node->hold_path, sizeof node->hold_path, "%.140s.hold", base);
+    (void)snprintf(node->fail_path, sizeof node->fail_path, "%.140s.fail", base);
+    (void)snprintf(node->clock_path, sizeof node->clock_path, "%.140s.clock", base);
     node->initial_cluster = cluster->initial_cluster;
     node->address = "127.0.0.1";
     return node->api_port != 0 && node->peer_port != 0 && n < CLUSTER_MAX_PATH &&
@@ -66,12 +67,29 @@ bool cluster_open(struct cluster *cluster)
     if (!make_directory(cluster)) {
         return false;
     }
+    cluster->n_nodes = CLUSTER_NODES;
     for (i = 0; i < CLUSTER_NODES; i++) {
         if (!open_node(cluster, i)) {
             return false;
         }
     }
     cluster_name_members(cluster);
+    return true;
+}
+
+bool cluster_open_more(struct cluster *cluster, unsigned n_nodes)
+{
+    for (; n_nodes > 0; n_nodes--) {
+        struct cluster_node *node = &cluster->nodes[cluster->n_nodes];
+
+        if (cluster->n_nodes == CLUSTER_MAX_NODES || !open_node(cluster, cluster->n_nodes)) {
+            return false;
+        }
+        (void)snprintf(node->join, sizeof node->join, "http://127.0.0.1:%u",
+                       cluster->nodes[0].api_port);
+        atomic_store(&node->is_absent, true);
+        cluster->n_nodes++;
+    }
     return true;
 }
 
@@ -101,8 +119,8 @@ bool cluster_start_node(struct cluster *cluster, unsigned i)
         api,
         "--peer-address",
         peer,
-        "--initial-cluster",
-        node->initial_cluster,
+        node->join[0] == '\0' ? "--initial-cluster" : "--join",
+        node->join[0] == '\0' ? node->initial_cluster : node->join,
         "--free-disk-floor",
         "16M",
         "--log-format",
@@ -135,6 +153,13 @@ bool cluster_start_node(struct cluster *cluster, unsigned i)
         prefix++;
     }
     memcpy(&arguments[prefix], own, sizeof own);
+    while (arguments[prefix] != NULL) {
+        prefix++;
+    }
+    for (i = 0; i < CLUSTER_MAX_EXTRA && node->extra[i] != NULL; i++) {
+        arguments[prefix++] = node->extra[i];
+    }
+    arguments[prefix] = NULL;
     return process_start(&node->process, arguments, environment, node->log_path);
 }
 
@@ -167,8 +192,8 @@ static bool all_are_ready(void *data)
     struct cluster *cluster = data;
     unsigned i;
 
-    for (i = 0; i < CLUSTER_NODES; i++) {
-        if (!node_is_ready(&cluster->nodes[i])) {
+    for (i = 0; i < cluster->n_nodes; i++) {
+        if (!atomic_load(&cluster->nodes[i].is_absent) && !node_is_ready(&cluster->nodes[i])) {
             return false;
         }
     }
@@ -184,8 +209,9 @@ bool cluster_start(struct cluster *cluster)
 {
     unsigned i;
 
-    for (i = 0; i < CLUSTER_NODES; i++) {
-        if (!process_is_alive(&cluster->nodes[i].process) && !cluster_start_node(cluster, i)) {
+    for (i = 0; i < cluster->n_nodes; i++) {
+        if (!atomic_load(&cluster->nodes[i].is_absent) &&
+            !process_is_alive(&cluster->nodes[i].process) && !cluster_start_node(cluster, i)) {
             return false;
         }
     }
@@ -206,10 +232,10 @@ void cluster_kill_all(struct cluster *cluster)
     unsigned i;
 
     /* The signals first, the waiting after: at once is what is asked for. */
-    for (i = 0; i < CLUSTER_NODES; i++) {
+    for (i = 0; i < cluster->n_nodes; i++) {
         (void)process_signal(&cluster->nodes[i].process, SIGKILL); /* May be dead already. */
     }
-    for (i = 0; i < CLUSTER_NODES; i++) {
+    for (i = 0; i < cluster->n_nodes; i++) {
         process_kill(&cluster->nodes[i].process);
     }
 }
@@ -272,7 +298,7 @@ static bool leader_is_found(void *data)
     struct leader_search *search = data;
     unsigned i;
 
-    for (i = 0; i < CLUSTER_NODES; i++) {
+    for (i = 0; i < search->cluster->n_nodes; i++) {
         struct cluster_node *node = &search->cluster->nodes[i];
 
         if (i != search->except && process_is_alive(&node->process) &&
@@ -303,27 +329,38 @@ struct comparison {
 static bool indexes_are_equal(void *data)
 {
     struct comparison *comparison = data;
-    json_int_t index[CLUSTER_NODES];
-    char hash[CLUSTER_NODES][64];
+    const struct cluster *cluster = comparison->cluster;
+    char first_hash[64] = "";
+    json_int_t first = 0;
+    bool same = true;
     size_t used = 0;
     unsigned i;
 
-    for (i = 0; i < CLUSTER_NODES; i++) {
-        json_t *view = cluster_view(&comparison->cluster->nodes[i]);
-        const char *text = json_string_value(json_object_get(view, "state_hash"));
+    comparison->equal = true;
+    for (i = 0; i < cluster->n_nodes; i++) {
+        json_t *view;
+        const char *hash;
+        json_int_t index;
 
-        index[i] = json_integer_value(json_object_get(view, "applied_index"));
-        (void)snprintf(hash[i], sizeof hash[i], "%s", text == NULL ? "" : text);
+        if (atomic_load(&cluster->nodes[i].is_absent)) {
+            continue;
+        }
+        view = cluster_view(&cluster->nodes[i]);
+        hash = json_string_value(json_object_get(view, "state_hash"));
+        index = json_integer_value(json_object_get(view, "applied_index"));
+        if (first == 0) {
+            first = index;
+            (void)snprintf(first_hash, sizeof first_hash, "%s", hash == NULL ? "" : hash);
+        }
+        same = same && index != 0 && index == first;
+        comparison->equal = comparison->equal && hash != NULL && strcmp(hash, first_hash) == 0;
+        used += (size_t)snprintf(
+            comparison->text + used, used < comparison->size ? comparison->size - used : 0,
+            "n%u: %lld %s; ", i + 1, (long long)index, hash == NULL ? "" : hash);
+        used = used < comparison->size ? used : comparison->size;
         json_decref(view);
-        used += (size_t)snprintf(comparison->text + used, comparison->size - used, "n%u: %lld %s; ",
-                                 i + 1, (long long)index[i], hash[i]);
     }
-    if (index[0] == 0 || index[0] != index[1] || index[0] != index[2]) {
-        return false;
-    }
-    comparison->equal =
-        hash[0][0] != '\0' && strcmp(hash[0], hash[1]) == 0 && strcmp(hash[0], hash[2]) == 0;
-    return true;
+    return same;
 }
 
 bool cluster_states_are_equal(struct cluster *cluster, char *text, size_t size)

@@ -7,16 +7,19 @@
 #define HOLDFAST_TESTS_CLUSTER_H
 
 #include <jansson.h>
+#include <stdatomic.h>
 
 #include "tests/lib/http_client.h"
 #include "tests/lib/process.h"
 
-#define CLUSTER_NODES        3
+#define CLUSTER_NODES        3 /* Of most tests, ... */
+#define CLUSTER_MAX_NODES    9 /* ... and of those that add some. */
 #define CLUSTER_MAX_PATH     160
 #define CLUSTER_MAX_LAUNCHER 10
+#define CLUSTER_MAX_EXTRA    5
 #define CLUSTER_READY_MS     20000 /* A node has to be ready by then, on a busy machine too. */
 #define CLUSTER_SETTLE_MS    20000 /* Nodes have to agree by then. */
-#define CLUSTER_NOBODY       CLUSTER_NODES
+#define CLUSTER_NOBODY       CLUSTER_MAX_NODES
 
 struct cluster_node {
     char name[8];
@@ -24,11 +27,14 @@ struct cluster_node {
     unsigned peer_port;
     char data_directory[CLUSTER_MAX_PATH];
     char log_path[CLUSTER_MAX_PATH];
-    char hold_path[CLUSTER_MAX_PATH];  /* See cluster_hold_writes(). */
-    char fail_path[CLUSTER_MAX_PATH];  /* See cluster_break_disk(). */
-    char clock_path[CLUSTER_MAX_PATH]; /* For clock_shift.c. */
-    const char *initial_cluster;       /* The cluster's, unless the test sets another. */
-    const char *address;               /* Loopback, unless it lives in a namespace. */
+    char hold_path[CLUSTER_MAX_PATH];     /* See cluster_hold_writes(). */
+    char fail_path[CLUSTER_MAX_PATH];     /* See cluster_break_disk(). */
+    char clock_path[CLUSTER_MAX_PATH];    /* For clock_shift.c. */
+    const char *initial_cluster;          /* The cluster's, unless the test sets another. */
+    char join[96];                        /* Not empty: it joins by this URL instead. */
+    const char *extra[CLUSTER_MAX_EXTRA]; /* More flags, NULL behind the last. */
+    atomic_bool is_absent; /* It is no member: neither started, waited for nor written to. */
+    const char *address;   /* Loopback, unless it lives in a namespace. */
     /* What the daemon is started by, NULL behind the last: a program that becomes another. */
     const char *launcher[CLUSTER_MAX_LAUNCHER];
     struct process process;
@@ -38,11 +44,16 @@ struct cluster {
     char directory[CLUSTER_MAX_PATH];
     char initial_cluster[256];
     const char *preload; /* NULL: none. A library for each node that is started. */
-    struct cluster_node nodes[CLUSTER_NODES];
+    unsigned n_nodes;
+    struct cluster_node nodes[CLUSTER_MAX_NODES];
 };
 
 /* Names, free ports and directories; nothing runs yet. False if the machine gives none. */
 bool cluster_open(struct cluster *cluster);
+
+/* The same for more nodes, which are absent at first, and are given the URL of the first one to
+ * join by. */
+bool cluster_open_more(struct cluster *cluster, unsigned n_nodes);
 
 /* The nodes' addresses changed: put together again what tells them of each other. */
 void cluster_name_members(struct cluster *cluster);
@@ -50,7 +61,7 @@ void cluster_name_members(struct cluster *cluster);
 /* Start one node, on the data that it has. */
 bool cluster_start_node(struct cluster *cluster, unsigned node);
 
-/* Start those that do not run, and wait until all three are ready. */
+/* Start those that do not run, and wait until all are ready. */
 bool cluster_start(struct cluster *cluster);
 
 bool cluster_wait_node_ready(struct cluster *cluster, unsigned node, unsigned limit_ms);

@@ -115,12 +115,28 @@ static bool take_answer(struct attempt *attempt)
     return false;
 }
 
+/* One that is in the cluster. */
+static unsigned any_node(struct register_client *client)
+{
+    const struct cluster *cluster = client->all->cluster;
+    unsigned number = (unsigned)(random_next(&client->random) >> 32);
+
+    for (unsigned i = 0; i < cluster->n_nodes; i++) {
+        unsigned node = (number + i) % cluster->n_nodes;
+
+        if (!atomic_load(&cluster->nodes[node].is_absent)) {
+            return node;
+        }
+    }
+    return 0;
+}
+
 /* Send it, once, and record what is known of it. */
 static void perform(struct attempt *attempt, const char *method, const char *headers,
                     const char *body)
 {
     struct register_client *client = attempt->client;
-    unsigned node = (unsigned)(random_next(&client->random) % CLUSTER_NODES);
+    unsigned node = any_node(client);
     enum http_outcome outcome;
     unsigned status;
     char target[64];
@@ -168,7 +184,7 @@ static void change(struct attempt *attempt, bool compare)
 static void read_weakly(struct attempt *attempt)
 {
     struct register_client *client = attempt->client;
-    unsigned node = (unsigned)(random_next(&client->random) % CLUSTER_NODES);
+    unsigned node = any_node(client);
     bool has_minimum = random_next(&client->random) % 2 == 0;
     uint64_t minimum = client->revision;
     char target[128];
@@ -229,13 +245,14 @@ void registers_start(struct registers *registers, struct cluster *cluster, uint6
     unsigned i;
 
     memset(registers, 0, sizeof *registers);
+    registers->cluster = cluster;
     atomic_store(&registers->next_value, 1);
     for (i = 0; i < REGISTER_CLIENTS; i++) {
         struct register_client *client = &registers->clients[i];
 
         client->all = registers;
         client->random = (seed * 37 + i + 1) | 1;
-        for (node = 0; node < CLUSTER_NODES; node++) {
+        for (node = 0; node < cluster->n_nodes; node++) {
             client->clients[node] = cluster_client(&cluster->nodes[node]);
             client->clients[node].timeout_ms = PATIENCE_MS;
         }
@@ -336,7 +353,7 @@ void registers_close(struct registers *registers)
     unsigned j;
 
     for (i = 0; i < REGISTER_CLIENTS; i++) {
-        for (j = 0; j < CLUSTER_NODES; j++) {
+        for (j = 0; j < CLUSTER_MAX_NODES; j++) {
             http_client_close(&registers->clients[i].clients[j]);
         }
         for (j = 0; j < REGISTERS; j++) {

@@ -29,7 +29,7 @@ struct register_client {
     struct registers *all;
     pthread_t thread;
     uint64_t random;
-    struct http_client clients[CLUSTER_NODES];
+    struct http_client clients[CLUSTER_MAX_NODES];
     struct register_sight sights[REGISTERS];
     uint64_t revision;                /* The highest that it was told. */
     struct buffer history[REGISTERS]; /* Of struct register_record. */
@@ -40,6 +40,7 @@ struct register_client {
 };
 
 struct registers {
+    struct cluster *cluster;
     atomic_bool stopping;
     atomic_uint_fast64_t next_value;
     struct register_client clients[REGISTER_CLIENTS];

@@ -106,11 +106,26 @@ static enum http_outcome send_once(struct writer *writer, unsigned node,
                      request->headers, request->body);
 }
 
+/* The node @number, or the next one that is in the cluster. */
+static unsigned present(const struct writer *writer, unsigned number)
+{
+    const struct cluster *cluster = writer->all->cluster;
+
+    for (unsigned i = 0; i < cluster->n_nodes; i++) {
+        unsigned node = (number + i) % cluster->n_nodes;
+
+        if (!atomic_load(&cluster->nodes[node].is_absent)) {
+            return node;
+        }
+    }
+    return 0;
+}
+
 static bool write_until_acknowledged(struct writer *writer, const struct write_sample *request,
                                      struct http_response *response)
 {
     uint64_t end = now_ms() + GIVE_UP_MS;
-    unsigned node = writer->number % CLUSTER_NODES;
+    unsigned node = present(writer, writer->number);
     unsigned status = 0;
     enum http_outcome outcome;
 
@@ -126,7 +141,7 @@ static bool write_until_acknowledged(struct writer *writer, const struct write_s
             return true;
         }
         writer->retries++;
-        node = (node + 1) % CLUSTER_NODES;
+        node = present(writer, node + 1);
         pause_ms(RETRY_PAUSE);
     }
     fail(writer, "%s %s was not acknowledged within %u ms; the last status was %u", request->method,
@@ -242,7 +257,7 @@ static bool read_is_fresh(struct writer *writer, unsigned node, uint64_t told,
 static bool read_back(struct writer *writer)
 {
     uint64_t end = now_ms() + GIVE_UP_MS;
-    unsigned node = (unsigned)(random_next(&writer->random) >> 32) % CLUSTER_NODES;
+    unsigned node = present(writer, (unsigned)(random_next(&writer->random) >> 32));
     struct http_response response = {0};
     bool good = false;
     char target[96];
@@ -258,7 +273,7 @@ static bool read_back(struct writer *writer)
             writer->reads++;
             goto done;
         }
-        node = (node + 1) % CLUSTER_NODES;
+        node = present(writer, node + 1);
         pause_ms(RETRY_PAUSE);
     }
     fail(writer, "no node answered GET %s within %u ms", target, GIVE_UP_MS);
@@ -304,7 +319,7 @@ void writers_start(struct writers *writers, struct cluster *cluster, uint64_t se
         writer->number = i;
         writer->random = seed * 31 + i + 1;
         (void)pthread_mutex_init(&writer->mutex, NULL);
-        for (node = 0; node < CLUSTER_NODES; node++) {
+        for (node = 0; node < cluster->n_nodes; node++) {
             writer->clients[node] = cluster_client(&cluster->nodes[node]);
             writer->clients[node].timeout_ms =
                 patience_ms[i / 2 % (sizeof patience_ms / sizeof patience_ms[0])];
@@ -596,7 +611,7 @@ void writers_close(struct writers *writers)
     for (i = 0; i < WRITERS; i++) {
         struct writer *writer = &writers->writers[i];
 
-        for (j = 0; j < CLUSTER_NODES; j++) {
+        for (j = 0; j < CLUSTER_MAX_NODES; j++) {
             http_client_close(&writer->clients[j]);
         }
         for (j = 0; j < WRITE_KINDS; j++) {

@@ -50,7 +50,7 @@ struct writer {
     unsigned number;
     pthread_t thread;
     uint64_t random;
-    struct http_client clients[CLUSTER_NODES];
+    struct http_client clients[CLUSTER_MAX_NODES];
     uint64_t last_revision;
     struct buffer records[WRITE_KINDS]; /* Of struct write_record. */
     uint64_t retries;

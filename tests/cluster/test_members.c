@@ -1,0 +1,638 @@
+/* Clusters that grow, shrink and replace their nodes while clients write on all of them and nodes
+ * are killed: what was acknowledged is there, once and in order, and what must not be is refused
+ * with what to do. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+#include <signal.h>
+
+#include "tests/lib/cluster.h"
+#include "tests/lib/deadline.h"
+#include "tests/lib/expect.h"
+#include "tests/lib/ports.h"
+#include "tests/lib/registers.h"
+#include "tests/lib/writers.h"
+
+#define TEST_LIMIT_S    280
+#define NODES           7
+#define CHANGE_MS       20000 /* A change of members is done by then, on a busy machine too. */
+#define FAILOVER_MS     10000
+#define WARM_UP_WRITES  20
+#define EXIT_REMOVED    4
+#define JOINER_ROUNDS   14
+#define JOINER_STEP_MS  35
+#define SMALL_CHANGE_MS 1500
+
+struct fixture {
+    struct cluster cluster;
+    struct writers writers;
+    struct registers registers;
+    char founders[128];
+    bool writing;
+    bool passed;
+};
+
+/* --- The cluster --- */
+
+/* The node's own word on a member: its role, "" if there is no such member; copied to @role. False
+ * if the node did not answer. */
+static bool role_of(const struct cluster_node *asked, const char *name, char role[16])
+{
+    json_t *view = cluster_view(asked);
+    const json_t *members = json_object_get(view, "members");
+    size_t i;
+
+    role[0] = '\0';
+    for (i = 0; i < json_array_size(members); i++) {
+        const json_t *member = json_array_get(members, i);
+
+        const char *found = json_string_value(json_object_get(member, "name"));
+
+        if (found != NULL && strcmp(found, name) == 0) {
+            (void)snprintf(role, 16, "%s", json_string_value(json_object_get(member, "role")));
+        }
+    }
+    json_decref(view);
+    return members != NULL;
+}
+
+static struct cluster_node *present_node(struct fixture *f, unsigned except)
+{
+    unsigned i;
+
+    for (i = 0; i < f->cluster.n_nodes; i++) {
+        struct cluster_node *node = &f->cluster.nodes[i];
+
+        if (i != except && !atomic_load(&node->is_absent) && process_is_alive(&node->process)) {
+            return node;
+        }
+    }
+    fail_msg("no node is there");
+    return NULL;
+}
+
+struct role_wait {
+    struct fixture *f;
+    const char *name;
+    const char *role;
+    unsigned not_asked;
+};
+
+/* By the word of every node that is there. */
+static bool all_say_role(void *data)
+{
+    struct role_wait *wait = data;
+    char role[16];
+    unsigned i;
+
+    for (i = 0; i < wait->f->cluster.n_nodes; i++) {
+        struct cluster_node *node = &wait->f->cluster.nodes[i];
+
+        if (i != wait->not_asked && !atomic_load(&node->is_absent) &&
+            process_is_alive(&node->process) &&
+            (!role_of(node, wait->name, role) || strcmp(role, wait->role) != 0)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void wait_role(struct fixture *f, unsigned node, const char *role)
+{
+    struct role_wait wait = {.f = f,
+                             .name = f->cluster.nodes[node].name,
+                             .role = role,
+                             .not_asked = role[0] == '\0' ? node : CLUSTER_NOBODY};
+
+    if (!wait_until(all_say_role, &wait, CHANGE_MS)) {
+        fail_msg("n%u did not become \"%s\" for all: see %s", node + 1, role, f->cluster.directory);
+    }
+}
+
+static bool is_done(unsigned status)
+{
+    return status >= 200 && status < 300;
+}
+
+/* Ask again, on any node, until it is done: every change may be repeated. */
+static void change(struct fixture *f, unsigned except, const char *method, const char *target,
+                   const char *body)
+{
+    uint64_t end = now_ms() + CHANGE_MS;
+    struct http_response response = {0};
+    enum http_outcome outcome;
+
+    do {
+        struct http_client client = cluster_client(present_node(f, except));
+
+        outcome = http_call(&client, &response, method, target, NULL, body);
+        http_client_close(&client);
+        if (outcome == HTTP_ANSWERED && is_done(response.status)) {
+            break;
+        }
+        pause_ms(50);
+    } while (now_ms() < end);
+    if (outcome != HTTP_ANSWERED || !is_done(response.status)) {
+        fail_msg("%s %s: %u %.300s (see %s)", method, target, response.status,
+                 outcome == HTTP_ANSWERED ? (const char *)response.body.data : "",
+                 f->cluster.directory);
+    }
+    http_response_close(&response);
+}
+
+static void set_role(struct fixture *f, unsigned node, const char *role)
+{
+    char target[64];
+    char body[64];
+
+    (void)snprintf(target, sizeof target, "/v1/cluster/members/%s", f->cluster.nodes[node].name);
+    (void)snprintf(body, sizeof body, "{\"role\":\"%s\"}", role);
+    change(f, CLUSTER_NOBODY, "PATCH", target, body);
+}
+
+/* A node that is absent joins and is ready. */
+static void start_joiner(struct fixture *f, unsigned node)
+{
+    assert_true(cluster_start_node(&f->cluster, node));
+    if (!cluster_wait_node_ready(&f->cluster, node, CLUSTER_READY_MS)) {
+        fail_msg("n%u did not get ready: see %s", node + 1, f->cluster.directory);
+    }
+    atomic_store(&f->cluster.nodes[node].is_absent, false);
+}
+
+/* A member leaves, learns it, and says so by its exit status. */
+static void remove_member(struct fixture *f, unsigned node)
+{
+    struct cluster_node *removed = &f->cluster.nodes[node];
+    char target[64];
+
+    (void)snprintf(target, sizeof target, "/v1/cluster/members/%s", removed->name);
+    atomic_store(&removed->is_absent, true);
+    change(f, node, "DELETE", target, NULL);
+    if (!process_wait(&removed->process, CHANGE_MS) ||
+        !process_exited_with(&removed->process, EXIT_REMOVED)) {
+        fail_msg("n%u was removed and did not end for that: see %s", node + 1,
+                 f->cluster.directory);
+    }
+    wait_role(f, node, "");
+}
+
+static unsigned find_leader(struct fixture *f)
+{
+    unsigned leader = cluster_find_leader(&f->cluster, CLUSTER_NOBODY, CLUSTER_READY_MS);
+
+    assert_int_not_equal(leader, CLUSTER_NOBODY);
+    return leader;
+}
+
+/* --- The load --- */
+
+static void assert_writers_are_well(struct fixture *f)
+{
+    const char *failure = writers_failure(&f->writers);
+
+    if (failure != NULL) {
+        fail_msg("%s (see %s)", failure, f->cluster.directory);
+    }
+}
+
+static void wait_for_writes(struct fixture *f)
+{
+    int i;
+
+    for (i = 0; i < WARM_UP_WRITES; i++) {
+        bool progress = writers_wait_progress(&f->writers, FAILOVER_MS);
+
+        assert_writers_are_well(f);
+        if (!progress) {
+            fail_msg("no writes go on: see %s", f->cluster.directory);
+        }
+    }
+}
+
+static void start_load(struct fixture *f)
+{
+    struct http_client client = cluster_client(&f->cluster.nodes[0]);
+    struct answer answer = {0};
+
+    expect(&answer, &client, 201, "PUT", "/v1/namespaces/default/sessions/shared", NULL, "{}");
+    answer_close(&answer);
+    http_client_close(&client);
+    writers_start(&f->writers, &f->cluster, test_seed());
+    registers_start(&f->registers, &f->cluster, test_seed());
+    f->writing = true;
+    wait_for_writes(f);
+}
+
+static void stop_load(struct fixture *f)
+{
+    if (f->writing) {
+        f->writing = false;
+        writers_stop(&f->writers);
+        registers_stop(&f->registers);
+    }
+}
+
+/* All operations are over: compare everything on all nodes that are there. */
+static void assert_nothing_is_lost(struct fixture *f)
+{
+    struct registers_summary summary;
+    const char *wrong;
+    char text[1024] = "";
+    unsigned node;
+
+    stop_load(f);
+    assert_writers_are_well(f);
+    for (node = 0; node < f->cluster.n_nodes; node++) {
+        if (atomic_load(&f->cluster.nodes[node].is_absent)) {
+            continue;
+        }
+        wrong = writers_verify(&f->writers, node);
+        if (wrong != NULL) {
+            fail_msg("n%u: %s (see %s)", node + 1, wrong, f->cluster.directory);
+        }
+    }
+    wrong = registers_check(&f->registers, &summary);
+    if (wrong != NULL) {
+        fail_msg("%s (see %s)", wrong, f->cluster.directory);
+    }
+    if (!cluster_states_are_equal(&f->cluster, text, sizeof text)) {
+        fail_msg("the states differ: %s", text);
+    }
+    print_message("%llu writes, each there exactly once; %zu operations are linearizable\n",
+                  (unsigned long long)atomic_load(&f->writers.acknowledged), summary.operations);
+}
+
+/* --- Fixtures --- */
+
+/* Slots for NODES nodes; @n_founders of them form the cluster. */
+static struct fixture *open_fixture(unsigned n_founders, const char *target_voters)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    size_t used = 0;
+    unsigned i;
+
+    assert_non_null(f);
+    assert_true(cluster_open(&f->cluster));
+    assert_true(cluster_open_more(&f->cluster, NODES - CLUSTER_NODES));
+    for (i = 0; i < NODES; i++) {
+        struct cluster_node *node = &f->cluster.nodes[i];
+
+        node->extra[0] = "--target-voters";
+        node->extra[1] = target_voters;
+        if (i < n_founders) {
+            used +=
+                (size_t)snprintf(f->founders + used, sizeof f->founders - used, "%s%s=127.0.0.1:%u",
+                                 i == 0 ? "" : ",", node->name, node->peer_port);
+            node->initial_cluster = f->founders;
+            continue;
+        }
+        atomic_store(&node->is_absent, true);
+        (void)snprintf(node->join, sizeof node->join, "http://127.0.0.1:%u,http://127.0.0.1:%u",
+                       f->cluster.nodes[i % n_founders].api_port, f->cluster.nodes[0].api_port);
+    }
+    assert_true(cluster_start(&f->cluster));
+    return f;
+}
+
+static int setup_one(void **state)
+{
+    *state = open_fixture(1, "5");
+    return 0;
+}
+
+static int setup_three(void **state)
+{
+    *state = open_fixture(3, "3");
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+
+    stop_load(f);
+    if (f->writers.cluster != NULL) {
+        writers_close(&f->writers);
+        registers_close(&f->registers);
+    }
+    cluster_close(&f->cluster, f->passed);
+    free(f);
+    return 0;
+}
+
+/* --- Growing and shrinking --- */
+
+static void kill_and_restart(struct fixture *f, unsigned node)
+{
+    cluster_kill(&f->cluster, node);
+    wait_for_writes(f);
+    assert_true(cluster_start_node(&f->cluster, node));
+    assert_true(cluster_wait_node_ready(&f->cluster, node, CLUSTER_READY_MS));
+}
+
+static void one_node_becomes_five_and_three_under_load(void **state)
+{
+    struct fixture *f = *state;
+    unsigned leader;
+    unsigned i;
+
+    start_load(f);
+    for (i = 1; i < 5; i++) {
+        start_joiner(f, i);
+        wait_role(f, i, "voter");
+        wait_for_writes(f);
+        if (i >= 2) {
+            kill_and_restart(f, find_leader(f));
+        }
+    }
+    leader = find_leader(f); /* It is removed first, under load. */
+    remove_member(f, leader);
+    wait_for_writes(f);
+    kill_and_restart(f, find_leader(f));
+    for (i = 0; atomic_load(&f->cluster.nodes[i].is_absent); i++) {
+    }
+    remove_member(f, i);
+    wait_for_writes(f);
+    kill_and_restart(f, find_leader(f));
+    assert_nothing_is_lost(f);
+    f->passed = true;
+}
+
+static void every_node_is_replaced_under_load(void **state)
+{
+    struct fixture *f = *state;
+    unsigned i;
+
+    start_load(f);
+    for (i = 0; i < 3; i++) {
+        start_joiner(f, 3 + i);
+        wait_role(f, 3 + i, "standby");
+        set_role(f, 3 + i, "voter");
+        wait_role(f, 3 + i, "voter");
+        remove_member(f, i);
+        wait_for_writes(f);
+    }
+    kill_and_restart(f, find_leader(f));
+    assert_nothing_is_lost(f);
+    f->passed = true;
+}
+
+/* --- Joiners that die --- */
+
+static void wipe(struct cluster_node *node)
+{
+    assert_true(remove_tree(node->data_directory));
+    assert_int_equal(mkdir(node->data_directory, 0700), 0);
+}
+
+static void a_joiner_that_is_killed_goes_on(void **state)
+{
+    struct fixture *f = *state;
+    const unsigned joiner = 3;
+    unsigned i;
+
+    start_load(f);
+    for (i = 0; i < JOINER_ROUNDS; i++) {
+        assert_true(cluster_start_node(&f->cluster, joiner));
+        pause_ms(i * JOINER_STEP_MS); /* What it has come to by then is what is tested. */
+        cluster_kill(&f->cluster, joiner);
+        if (i % 3 == 1) { /* The leader, too. */
+            kill_and_restart(f, find_leader(f));
+        }
+        start_joiner(f, joiner);
+        wait_role(f, joiner, "standby");
+        wait_for_writes(f);
+        remove_member(f, joiner);
+        wipe(&f->cluster.nodes[joiner]);
+    }
+    assert_nothing_is_lost(f);
+    f->passed = true;
+}
+
+static void a_joiner_needs_no_settings_once_it_was_accepted(void **state)
+{
+    struct fixture *f = *state;
+    struct cluster_node *joiner = &f->cluster.nodes[3];
+
+    start_joiner(f, 3);
+    wait_role(f, 3, "standby");
+    cluster_kill(&f->cluster, 3);
+    (void)snprintf(joiner->join, sizeof joiner->join, "http://127.0.0.1:1");
+    start_joiner(f, 3);
+    wait_role(f, 3, "standby");
+    f->passed = true;
+}
+
+/* --- Zombies --- */
+
+static void one_that_was_removed_does_not_come_back(void **state)
+{
+    struct fixture *f = *state;
+    struct cluster_node *node = &f->cluster.nodes[2];
+
+    remove_member(f, 2);
+    assert_true(cluster_log_has(node, "was removed from the cluster"));
+    assert_true(cluster_start_node(&f->cluster, 2));
+
+    assert_true(process_wait(&node->process, CHANGE_MS));
+    assert_true(process_exited_with(&node->process, EXIT_REMOVED));
+    assert_true(cluster_log_has(node, "is of a node that is no member any more"));
+    f->passed = true;
+}
+
+static void one_that_was_removed_while_it_was_off_learns_it(void **state)
+{
+    struct fixture *f = *state;
+    struct cluster_node *node = &f->cluster.nodes[2];
+
+    cluster_kill(&f->cluster, 2);
+    atomic_store(&node->is_absent, true);
+    change(f, 2, "DELETE", "/v1/cluster/members/n3", NULL);
+    wait_role(f, 2, "");
+    assert_true(cluster_start_node(&f->cluster, 2));
+
+    assert_true(process_wait(&node->process, CHANGE_MS));
+    assert_true(process_exited_with(&node->process, EXIT_REMOVED));
+    f->passed = true;
+}
+
+static void one_that_was_wiped_needs_a_new_id(void **state)
+{
+    struct fixture *f = *state;
+    struct cluster_node *node = &f->cluster.nodes[2];
+
+    cluster_kill(&f->cluster, 2);
+    atomic_store(&node->is_absent, true);
+    wipe(node);
+    (void)snprintf(node->join, sizeof node->join, "http://127.0.0.1:%u",
+                   f->cluster.nodes[0].api_port);
+    assert_true(cluster_start_node(&f->cluster, 2));
+    assert_true(process_wait(&node->process, CHANGE_MS));
+    assert_true(process_exited_with(&node->process, 1));
+    assert_true(cluster_log_has(node, "holdfast member remove n3"));
+
+    change(f, 2, "DELETE", "/v1/cluster/members/n3", NULL);
+    wait_role(f, 2, "");
+    start_joiner(f, 2);
+    wait_role(f, 2, "voter");
+    f->passed = true;
+}
+
+/* --- What is refused --- */
+
+/* Ask node @via, and expect member-refused for @reason, with @words in the sentence. */
+static void assert_refused(struct fixture *f, unsigned via, const char *method, const char *target,
+                           const char *body, const char *reason, const char *words)
+{
+    struct http_client client = cluster_client(&f->cluster.nodes[via]);
+    struct answer answer = {0};
+
+    expect(&answer, &client, 409, method, target, NULL, body);
+    expect_problem(&answer, "member-refused");
+    assert_string_equal(answer_string(&answer, "reason"), reason);
+    if (strstr(answer_string(&answer, "detail"), words) == NULL) {
+        fail_msg("%s %s: %s", method, target, answer_string(&answer, "detail"));
+    }
+    answer_close(&answer);
+    http_client_close(&client);
+}
+
+static void expect_status(struct fixture *f, unsigned via, unsigned status, const char *method,
+                          const char *target, const char *body)
+{
+    struct http_client client = cluster_client(&f->cluster.nodes[via]);
+    struct answer answer = {0};
+
+    expect(&answer, &client, status, method, target, NULL, body);
+    answer_close(&answer);
+    http_client_close(&client);
+}
+
+static void wrong_requests_change_nothing(void **state)
+{
+    struct fixture *f = *state;
+    char body[256];
+
+    expect_status(f, 1, 404, "DELETE", "/v1/cluster/members/n9", NULL);
+    expect_status(f, 1, 404, "PATCH", "/v1/cluster/members/n9", "{\"role\":\"voter\"}");
+    expect_status(f, 1, 400, "PATCH", "/v1/cluster/members/n1", "{\"role\":\"king\"}");
+    expect_status(f, 1, 400, "PATCH", "/v1/cluster/members/n1", "{}");
+    expect_status(f, 1, 400, "POST", "/v1/cluster/members", "{\"name\":\"n4\"}");
+    expect_status(f, 1, 404, "POST", "/v1/cluster/transfer", "{\"to\":\"n9\"}");
+    (void)snprintf(body, sizeof body,
+                   "{\"name\":\"n9\",\"peer_address\":\"127.0.0.1:%u\",\"api_address\":"
+                   "\"127.0.0.1:%u\"}",
+                   port_take(), port_take());
+    assert_refused(f, 1, "POST", "/v1/cluster/members", body, "unreachable",
+                   "could not reach it by its peer address");
+    (void)snprintf(body, sizeof body,
+                   "{\"name\":\"n9\",\"peer_address\":\"127.0.0.1:%u\",\"api_address\":"
+                   "\"127.0.0.1:%u\"}",
+                   f->cluster.nodes[1].peer_port, port_take());
+    assert_refused(f, 2, "POST", "/v1/cluster/members", body, "name-taken", "\"n2\" answers");
+    wait_role(f, 0, "voter");
+    wait_role(f, 1, "voter");
+    wait_role(f, 2, "voter");
+    f->passed = true;
+}
+
+static void what_endangers_the_quorum_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    unsigned leader = find_leader(f);
+    unsigned dead = (leader + 1) % 3;
+    unsigned other = (leader + 2) % 3;
+    char target[64];
+
+    cluster_kill(&f->cluster, dead);
+    pause_ms(SMALL_CHANGE_MS); /* For a second, it counts as well. */
+    (void)snprintf(target, sizeof target, "/v1/cluster/members/%s", f->cluster.nodes[other].name);
+    assert_refused(f, leader, "DELETE", target, NULL, "quorum", "only 1 would be well");
+    assert_refused(f, other, "PATCH", target, "{\"role\":\"standby\"}", "quorum", "not heard for");
+
+    /* The dead one may go; then there are two, and each may go, but not both. */
+    atomic_store(&f->cluster.nodes[dead].is_absent, true);
+    (void)snprintf(target, sizeof target, "/v1/cluster/members/%s", f->cluster.nodes[dead].name);
+    change(f, dead, "DELETE", target, NULL);
+    wait_role(f, dead, "");
+    remove_member(f, other);
+    (void)snprintf(target, sizeof target, "/v1/cluster/members/%s", f->cluster.nodes[leader].name);
+    assert_refused(f, leader, "DELETE", target, NULL, "last-voter", "last voter");
+    assert_refused(f, leader, "PATCH", target, "{\"role\":\"spare\"}", "last-voter", "last voter");
+    f->passed = true;
+}
+
+/* --- Leadership --- */
+
+struct leader_wait {
+    struct fixture *f;
+    unsigned not_me;
+};
+
+static bool another_leads(void *data)
+{
+    struct leader_wait *wait = data;
+    unsigned leader = cluster_find_leader(&wait->f->cluster, CLUSTER_NOBODY, 1000);
+
+    return leader != CLUSTER_NOBODY && leader != wait->not_me;
+}
+
+static void leadership_goes_where_it_is_sent(void **state)
+{
+    struct fixture *f = *state;
+    unsigned leader = find_leader(f);
+    unsigned next = (leader + 1) % 3;
+    struct leader_wait wait = {.f = f, .not_me = next};
+    char target[64];
+    char body[32];
+
+    start_load(f);
+    (void)snprintf(body, sizeof body, "{\"to\":\"%s\"}", f->cluster.nodes[next].name);
+    change(f, CLUSTER_NOBODY, "POST", "/v1/cluster/transfer", body);
+    assert_int_equal(find_leader(f), next);
+    wait_for_writes(f);
+
+    (void)snprintf(target, sizeof target, "/v1/cluster/members/%s", f->cluster.nodes[next].name);
+    change(f, CLUSTER_NOBODY, "PATCH", target, "{\"drained\":true}");
+    assert_true(wait_until(another_leads, &wait, CHANGE_MS));
+    assert_refused(f, next, "POST", "/v1/cluster/transfer", body, "drained", "drained");
+    wait_for_writes(f);
+    change(f, CLUSTER_NOBODY, "PATCH", target, "{\"drained\":false}");
+    change(f, CLUSTER_NOBODY, "POST", "/v1/cluster/transfer", body);
+    assert_int_equal(find_leader(f), next);
+    change(f, CLUSTER_NOBODY, "POST", "/v1/cluster/transfer", NULL);
+    assert_true(wait_until(another_leads, &wait, CHANGE_MS));
+    assert_nothing_is_lost(f);
+    f->passed = true;
+}
+
+#define TEST_ONE(name)   cmocka_unit_test_setup_teardown(name, setup_one, teardown)
+#define TEST_THREE(name) cmocka_unit_test_setup_teardown(name, setup_three, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST_ONE(one_node_becomes_five_and_three_under_load),
+        TEST_THREE(every_node_is_replaced_under_load),
+        TEST_THREE(a_joiner_that_is_killed_goes_on),
+        TEST_THREE(a_joiner_needs_no_settings_once_it_was_accepted),
+        TEST_THREE(one_that_was_removed_does_not_come_back),
+        TEST_THREE(one_that_was_removed_while_it_was_off_learns_it),
+        TEST_THREE(one_that_was_wiped_needs_a_new_id),
+        TEST_THREE(wrong_requests_change_nothing),
+        TEST_THREE(what_endangers_the_quorum_is_refused),
+        TEST_THREE(leadership_goes_where_it_is_sent),
+    };
+
+    process_limit_test(TEST_LIMIT_S);
+    cmocka_set_test_filter(getenv("HOLDFAST_MEMBERS_ONLY"));
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
