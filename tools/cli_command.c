@@ -80,6 +80,59 @@ const struct cli_command_info cli_commands[N_COMMANDS] = {
     [COMMAND_SESSION_DELETE] = {"session", "delete", "ID", 1, 1, "remove a session and its log",
                                 "Examples:\n"
                                 "  holdfast session delete s1\n"},
+    [COMMAND_MEMBER_LIST] = {"member", "list", "", 0, 0, "show the members",
+                             "The same as holdfast status.\n"
+                             "\n"
+                             "Examples:\n"
+                             "  holdfast member list -o json | jq '.members[].name'\n"},
+    [COMMAND_MEMBER_ADD] =
+        {"member", "add", "NAME", 1, 1, "take in a node that waits to join",
+         "A node that was started with --join asks for this itself; use it where the node does "
+         "not\n"
+         "reach the cluster's API. The leader connects to the node before anything changes.\n"
+         "Without --role it becomes a voter when it has caught up, if there are fewer voters than\n"
+         "--target-voters of the leader says.\n"
+         "\n"
+         "Examples:\n"
+         "  holdfast member add n4 --peer-address 10.0.0.4:7081 --api-address 10.0.0.4:7080\n"},
+    [COMMAND_MEMBER_REMOVE] =
+        {"member", "remove", "NAME", 1, 1, "remove a member, for good",
+         "A leader hands leadership over first. The node learns that it was removed and ends; its\n"
+         "data directory is of no use any more. What would leave too few voters is refused.\n"
+         "\n"
+         "Examples:\n"
+         "  holdfast member remove n3\n"
+         "  holdfast member remove n3 --force   # while another voter is missing, too\n"},
+    [COMMAND_MEMBER_REPLACE] =
+        {"member", "replace", "OLD NEW", 2, 2, "give the vote of one member to another",
+         "NEW has joined before and has caught up. OLD is removed: if it is well, after NEW has\n"
+         "become a voter; else before.\n"
+         "\n"
+         "Examples:\n"
+         "  holdfast member replace n3 n4\n"},
+    [COMMAND_MEMBER_PROMOTE] = {"member", "promote", "NAME", 1, 1, "make a voter of a standby",
+                                "It has to be well; what it lacks is sent to it first.\n"
+                                "\n"
+                                "Examples:\n"
+                                "  holdfast member promote n4\n"},
+    [COMMAND_MEMBER_DEMOTE] =
+        {"member", "demote", "NAME", 1, 1, "take the vote of a member",
+         "As a standby it goes on getting everything; as a spare (--role spare) nothing.\n"
+         "\n"
+         "Examples:\n"
+         "  holdfast member demote n3           # dead for longer: the others go on without it\n"},
+    [COMMAND_TRANSFER] = {NULL, "transfer", "", 0, 0, "let another voter lead",
+                          "Examples:\n"
+                          "  holdfast transfer\n"
+                          "  holdfast transfer --to n2\n"},
+    [COMMAND_DRAIN] =
+        {NULL, "drain", "NAME", 1, 1, "keep leadership away from a member",
+         "It hands leadership over and takes none, until it is undrained or started again: for\n"
+         "work on its machine. It stays a voter, and serves clients.\n"
+         "\n"
+         "Examples:\n"
+         "  holdfast drain n1\n"
+         "  holdfast drain n1 --undo\n"},
     [COMMAND_SNAPSHOT_SAVE] =
         {"snapshot", "save", "FILE", 1, 1, "fetch the whole state into a file, and verify it",
          "The file holds everything that was acknowledged before the command began. It is written\n"
@@ -193,13 +246,24 @@ const struct cli_flag_info cli_flags[N_CLI_FLAGS] = {
     [CLI_DATA_DIR] = {"data-dir", 0, VALUE_REQUIRED, "DIR", BIT(RESTORE) | BIT(RECOVER),
                       "the node's data directory (required)"},
     [CLI_NAME] = {"name", 0, VALUE_REQUIRED, "NAME", BIT(RESTORE), "of the node [n1]"},
-    [CLI_PEER_ADDRESS] = {"peer-address", 0, VALUE_REQUIRED, "HOST:PORT", BIT(RESTORE),
-                          "where other nodes will reach it [127.0.0.1:7081]"},
-    [CLI_API_ADDRESS] = {"api-address", 0, VALUE_REQUIRED, "HOST:PORT", BIT(RESTORE),
-                         "where clients will reach it [127.0.0.1:7080]"},
+    [CLI_PEER_ADDRESS] = {"peer-address", 0, VALUE_REQUIRED, "HOST:PORT",
+                          BIT(RESTORE) | BIT(MEMBER_ADD),
+                          "where other nodes reach it [127.0.0.1:7081]"},
+    [CLI_API_ADDRESS] = {"api-address", 0, VALUE_REQUIRED, "HOST:PORT",
+                         BIT(RESTORE) | BIT(MEMBER_ADD),
+                         "where clients reach it [127.0.0.1:7080]"},
     [CLI_INSPECT] = {"inspect", 0, VALUE_NONE, NULL, BIT(RECOVER),
                      "only look at the directories, and compare them"},
     [CLI_YES] = {"yes", 0, VALUE_NONE, NULL, BIT(RECOVER), "do it"},
+    [CLI_ZONE] = {"zone", 0, VALUE_REQUIRED, "ZONE", BIT(MEMBER_ADD), "where it is"},
+    [CLI_ROLE] = {"role", 0, VALUE_REQUIRED, "ROLE", BIT(MEMBER_ADD) | BIT(MEMBER_DEMOTE),
+                  "voter, standby or spare"},
+    [CLI_FORCE] = {"force", 0, VALUE_NONE, NULL,
+                   BIT(MEMBER_REMOVE) | BIT(MEMBER_REPLACE) | BIT(MEMBER_PROMOTE) |
+                       BIT(MEMBER_DEMOTE),
+                   "also while voters are missing, as long as a majority is well"},
+    [CLI_TO] = {"to", 0, VALUE_REQUIRED, "NAME", BIT(TRANSFER), "to this member"},
+    [CLI_UNDO] = {"undo", 0, VALUE_NONE, NULL, BIT(DRAIN), "it may lead again"},
 };
 
 bool cli_flag_fits(enum cli_flag flag, enum cli_command command)

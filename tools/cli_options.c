@@ -89,6 +89,7 @@ static const struct {
     {CLI_SORT, {"created", "updated"}},
     {CLI_STATUS, {"active", "paused", "closed"}},
     {CLI_IF_NONE_MATCH, {"", "*"}},
+    {CLI_ROLE, {"voter", "standby", "spare"}},
     {CLI_CONTENT_TYPE, {"application/json", "application/octet-stream"}},
 };
 

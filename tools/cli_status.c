@@ -40,6 +40,21 @@ static void add_contact(struct table *table, const json_t *member)
     }
 }
 
+static bool is_true(const json_t *object, const char *name)
+{
+    return json_is_true(json_object_get(object, name));
+}
+
+static void add_state(struct table *table, const json_t *member)
+{
+    bool is_leaving = strcmp(text_of(member, "wanted"), "removed") == 0;
+
+    table_add_format(table, "%s%s%s%s", is_true(member, "healthy") ? "healthy" : "NOT HEALTHY",
+                     is_true(member, "needs_state") ? ", waits for state" : "",
+                     is_true(member, "drained") ? ", drained" : "",
+                     is_leaving ? ", being removed" : "");
+}
+
 static void add_member(struct table *table, const json_t *cluster, const json_t *member)
 {
     cli_add_cell(table, member, "name");
@@ -48,8 +63,7 @@ static void add_member(struct table *table, const json_t *cluster, const json_t 
     } else {
         cli_add_cell(table, member, "role");
     }
-    table_add_string(table,
-                     json_is_true(json_object_get(member, "healthy")) ? "healthy" : "NOT HEALTHY");
+    add_state(table, member);
     cli_add_cell(table, member, "lag");
     add_contact(table, member);
     cli_add_cell(table, member, "api_address");
@@ -81,6 +95,25 @@ static void warn(struct cli *cli, const json_t *member, const char *what)
     buffer_append_format(&cli->out, " %s\n", what);
 }
 
+/* What is agreed upon, and not so yet. */
+static void warn_of_changes(struct cli *cli, const json_t *member)
+{
+    const char *wanted = text_of(member, "wanted");
+    const char *role = text_of(member, "role");
+
+    if (is_true(member, "needs_state")) {
+        warn(cli, member, "is further behind than the leader's log reaches, and waits for state");
+    }
+    if (strcmp(wanted, "removed") == 0) {
+        warn(cli, member, "is being removed: that waits until the voters that stay are well");
+    } else if (strcmp(wanted, "voter") == 0 && strcmp(role, "voter") != 0) {
+        warn(cli, member, "is to become a voter: that waits until it and all voters are well");
+    } else if ((strcmp(wanted, "standby") == 0 || strcmp(wanted, "spare") == 0) &&
+               strcmp(role, "voter") == 0) {
+        warn(cli, member, "is to lose its vote: that waits until the voters that stay are well");
+    }
+}
+
 static void print_warnings(struct cli *cli, const json_t *cluster)
 {
     const json_t *members = json_object_get(cluster, "members");
@@ -106,6 +139,7 @@ static void print_warnings(struct cli *cli, const json_t *cluster)
         } else if (number_of(member, "lag") >= LAG_WARNING) {
             warn(cli, member, "lags behind the leader");
         }
+        warn_of_changes(cli, member);
     }
     if (voters > 0 && healthy * 2 <= voters) {
         buffer_append_format(&cli->out,
@@ -115,6 +149,13 @@ static void print_warnings(struct cli *cli, const json_t *cluster)
         buffer_append_format(&cli->out,
                              "warning: %zu of %zu voters are healthy: no other may fail\n", healthy,
                              voters);
+    }
+    if (voters > 0 && voters % 2 == 0) {
+        buffer_append_format(
+            &cli->out,
+            "warning: %zu voters bear no more failures than %zu: promote one more, "
+            "or demote one\n",
+            voters, voters - 1);
     }
 }
 

@@ -381,6 +381,151 @@ static void status_shows_members_and_warns(void **state)
         "warning: 2 of 3 voters are healthy: no other may fail\n");
 }
 
+static void status_tells_what_is_agreed_upon_and_not_so_yet(void **state)
+{
+    static const struct stub_step script[] = {
+        {STUB_ANSWER, 200, JSON,
+         "{\"name\":\"n1\",\"leader\":\"n1\",\"members\":["
+         "{\"name\":\"n1\",\"role\":\"voter\",\"healthy\":true,\"drained\":true},"
+         "{\"name\":\"n2\",\"role\":\"voter\",\"healthy\":true,\"wanted\":\"removed\"},"
+         "{\"name\":\"n3\",\"role\":\"standby\",\"healthy\":true,\"wanted\":\"voter\","
+         "\"needs_state\":true}]}"},
+        STUB_LAST};
+    struct fixture *f = *state;
+
+    (void)add_server(f, script);
+    assert_int_equal(run(f, run_status, "member", "list", NULL), CLI_OK);
+    assert_non_null(strstr(output(f), "healthy, drained"));
+    assert_non_null(strstr(output(f), "healthy, being removed"));
+    assert_non_null(strstr(output(f), "healthy, waits for state"));
+    assert_non_null(strstr(output(f), "warning: n2 is being removed"));
+    assert_non_null(strstr(output(f), "warning: n3 is to become a voter"));
+    assert_non_null(strstr(output(f), "warning: 2 voters bear no more failures than 1"));
+}
+
+/* --- Members --- */
+
+#define DONE  "{\"name\":\"n4\",\"id\":\"1\",\"done\":true,\"detail\":null}"
+#define WAITS "{\"name\":\"n4\",\"id\":\"1\",\"done\":false,\"detail\":\"it waits\"}"
+
+static void assert_request(struct stub_server *server, size_t nth, const char *line,
+                           const char *body)
+{
+    const char *request = stub_server_request(server, nth);
+
+    if (strncmp(request, line, strlen(line)) != 0 || strstr(request, body) == NULL) {
+        fail_msg("%s", request);
+    }
+}
+
+static void a_member_is_added_with_what_was_said(void **state)
+{
+    static const struct stub_step script[] = {{STUB_ANSWER, 201, JSON, DONE}, STUB_LAST};
+    struct fixture *f = *state;
+    struct stub_server *server = add_server(f, script);
+
+    assert_int_equal(run(f, run_member_add, "member", "add", "n4", NULL), CLI_USAGE);
+    assert_int_equal(stub_server_count(server), 0);
+    assert_int_equal(run(f, run_member_add, "member", "add", "n4", "--peer-address", "h:1",
+                         "--api-address", "h:2", "--zone", "z", "--role", "standby", NULL),
+                     CLI_OK);
+    assert_request(server, 0, "POST /v1/cluster/members HTTP/1.1\r\n",
+                   "{\"name\":\"n4\",\"peer_address\":\"h:1\",\"api_address\":\"h:2\","
+                   "\"zone\":\"z\",\"role\":\"standby\"}");
+}
+
+static void what_takes_longer_is_asked_for_until_it_is_done(void **state)
+{
+    static const struct stub_step script[] = {{STUB_ANSWER, 202, JSON, WAITS},
+                                              {STUB_ANSWER, 202, JSON, WAITS},
+                                              {STUB_ANSWER, 204, NULL, NULL},
+                                              STUB_LAST};
+    struct fixture *f = *state;
+    struct stub_server *server = add_server(f, script);
+
+    assert_int_equal(run(f, run_member_remove, "member", "remove", "a b", "--force", NULL), CLI_OK);
+    assert_int_equal(stub_server_count(server), 3);
+    assert_request(server, 2, "DELETE /v1/cluster/members/a%20b?force=true HTTP/1.1\r\n", "");
+    assert_string_equal(output(f), "a b is no member any more\n");
+}
+
+static void what_is_not_done_in_time_is_told_as_agreed_upon(void **state)
+{
+    static const struct stub_step script[] = {{STUB_ANSWER, 202, JSON, WAITS}, STUB_LAST};
+    struct fixture *f = *state;
+
+    (void)add_server(f, script);
+    assert_int_equal(run(f, run_member_promote, "member", "promote", "n4", "-t", "700ms", NULL),
+                     CLI_UNAVAILABLE);
+    assert_non_null(strstr(f->cli.error.text, "agreed upon and goes on by itself"));
+    assert_non_null(strstr(f->cli.error.text, "it waits"));
+}
+
+static void a_refused_change_is_a_conflict_with_its_reason(void **state)
+{
+    static const struct stub_step script[] = {
+        {STUB_ANSWER, 409, JSON,
+         "{\"title\":\"Refused\",\"detail\":\"it is the last voter\",\"reason\":\"last-voter\"}"},
+        STUB_LAST};
+    struct fixture *f = *state;
+
+    (void)add_server(f, script);
+    assert_int_equal(run(f, run_member_demote, "member", "demote", "n1", NULL), CLI_CONFLICT);
+    assert_non_null(strstr(f->cli.error.text, "it is the last voter"));
+    assert_int_equal(run(f, run_member_demote, "member", "demote", "n1", "--role", "voter", NULL),
+                     CLI_USAGE);
+}
+
+/* One that is well is removed last, one that is not first. */
+static void a_replacement_takes_the_safe_order(void **state)
+{
+    static const char members[] =
+        "{\"members\":[{\"name\":\"n1\",\"healthy\":true},{\"name\":\"n2\",\"healthy\":false},"
+        "{\"name\":\"n4\",\"healthy\":true}]}";
+    static const struct stub_step script[] = {
+        {STUB_ANSWER, 200, JSON, members}, {STUB_ANSWER, 200, JSON, DONE},
+        {STUB_ANSWER, 204, NULL, NULL},    {STUB_ANSWER, 200, JSON, members},
+        {STUB_ANSWER, 204, NULL, NULL},    {STUB_ANSWER, 200, JSON, DONE},
+        {STUB_ANSWER, 200, JSON, members}, STUB_LAST};
+    struct fixture *f = *state;
+    struct stub_server *server = add_server(f, script);
+
+    assert_int_equal(run(f, run_member_replace, "member", "replace", "n1", "n4", NULL), CLI_OK);
+    assert_request(server, 1, "PATCH /v1/cluster/members/n4 ",
+                   "{\"role\":\"voter\",\"force\":false}");
+    assert_request(server, 2, "DELETE /v1/cluster/members/n1 ", "");
+    assert_int_equal(run(f, run_member_replace, "member", "replace", "n2", "n4", NULL), CLI_OK);
+    assert_request(server, 4, "DELETE /v1/cluster/members/n2 ", "");
+    assert_request(server, 5, "PATCH /v1/cluster/members/n4 ", "voter");
+    assert_int_equal(run(f, run_member_replace, "member", "replace", "n1", "n9", NULL),
+                     CLI_NOT_FOUND);
+    assert_int_equal(stub_server_count(server), 7);
+}
+
+static void transfer_says_who_leads_then(void **state)
+{
+    static const struct stub_step script[] = {
+        {STUB_ANSWER, 200, JSON, DONE}, {STUB_ANSWER, 200, JSON, "{\"leader\":\"n2\"}"}, STUB_LAST};
+    struct fixture *f = *state;
+    struct stub_server *server = add_server(f, script);
+
+    assert_int_equal(run(f, run_transfer, "transfer", "--to", "n2", NULL), CLI_OK);
+    assert_request(server, 0, "POST /v1/cluster/transfer ", "{\"to\":\"n2\"}");
+    assert_string_equal(output(f), "n2 leads\n");
+}
+
+static void drain_can_be_undone(void **state)
+{
+    static const struct stub_step script[] = {{STUB_ANSWER, 200, JSON, DONE}, STUB_LAST};
+    struct fixture *f = *state;
+    struct stub_server *server = add_server(f, script);
+
+    assert_int_equal(run(f, run_drain, "drain", "n2", NULL), CLI_OK);
+    assert_request(server, 0, "PATCH /v1/cluster/members/n2 ", "{\"drained\":true}");
+    assert_int_equal(run(f, run_drain, "drain", "n2", "--undo", NULL), CLI_OK);
+    assert_request(server, 1, "PATCH /v1/cluster/members/n2 ", "{\"drained\":false}");
+}
+
 static void status_without_a_leader_is_unavailable(void **state)
 {
     static const struct stub_step script[] = {
@@ -419,6 +564,14 @@ int main(void)
         TEST(a_delete_says_what_was_deleted),
         TEST(an_answer_that_is_not_json_is_a_failure),
         TEST(status_shows_members_and_warns),
+        TEST(status_tells_what_is_agreed_upon_and_not_so_yet),
+        TEST(a_member_is_added_with_what_was_said),
+        TEST(what_takes_longer_is_asked_for_until_it_is_done),
+        TEST(what_is_not_done_in_time_is_told_as_agreed_upon),
+        TEST(a_refused_change_is_a_conflict_with_its_reason),
+        TEST(a_replacement_takes_the_safe_order),
+        TEST(transfer_says_who_leads_then),
+        TEST(drain_can_be_undone),
         TEST(status_without_a_leader_is_unavailable),
     };
 
