@@ -49,7 +49,7 @@ void node_exit_with(struct node *node, enum node_exit why, const struct error *e
         return; /* What follows from the first trouble is none of its own. */
     }
     if (error->status == STATUS_CLOSED && why == NODE_EXIT_REMOVED &&
-        identity_mark_removed(node->directory, error->text) != STATUS_OK) {
+        identity_mark_removed(node->directory, "it was removed from its cluster") != STATUS_OK) {
         log_error("node", "could not mark the data directory as of a removed node");
     }
     if (error->status != STATUS_CORRUPT) {

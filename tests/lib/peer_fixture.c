@@ -105,6 +105,21 @@ static void on_bulk(void *data, uint64_t peer, int fd)
     }
 }
 
+static bool on_was_removed(void *data, uint64_t id)
+{
+    const struct peer_node *node = data;
+
+    return node->removed_id != 0 && id == node->removed_id;
+}
+
+static void on_removed(void *data, const struct error *why)
+{
+    struct peer_node *node = data;
+
+    assert_int_equal(why->status, STATUS_CLOSED);
+    node->removals++;
+}
+
 static bool on_bootstrap_hello(void *data, const struct frame_hello *hello)
 {
     struct peer_node *node = data;
@@ -136,6 +151,8 @@ void peer_open_node(struct peer_node *node, const char *address)
         .on_down = on_down,
         .on_raft = on_raft,
         .on_bulk = on_bulk,
+        .was_removed = on_was_removed,
+        .on_removed = on_removed,
         .on_bootstrap_hello = on_bootstrap_hello,
         .on_bootstrap_request = on_bootstrap_request,
     };

@@ -24,6 +24,8 @@ struct peer_node {
     uint64_t last_round; /* Of the last frame. */
     size_t bytes;        /* Of bundles that came. */
     unsigned hellos;     /* To form a cluster. */
+    uint64_t removed_id; /* One that was a member; 0: none. */
+    unsigned removals;   /* How often it was told that it is none any more. */
     struct transport *transport;
     /* What becomes of a connection for state transfer; NULL: it is closed. */
     void (*on_bulk)(struct peer_node *node, uint64_t peer, int fd);

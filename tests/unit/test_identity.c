@@ -355,6 +355,42 @@ static void while_a_command_is_unfinished_no_node_starts(void **state)
     assert_int_equal(open_as(f, "n1"), STATUS_INVALID);
 }
 
+static void the_directory_of_a_removed_node_refuses(void **state)
+{
+    struct fixture *f = *state;
+    struct identity stored = an_identity();
+
+    assert_int_equal(open_as(f, "n1"), STATUS_OK);
+    store(f, &stored);
+    assert_int_equal(identity_mark_removed(f->directory, "it was removed"), STATUS_OK);
+    close_it(f);
+
+    assert_int_equal(open_as(f, "n1"), STATUS_CLOSED);
+    assert_non_null(strstr(f->error.text, "no member any more (it was removed)"));
+    assert_non_null(strstr(f->error.text, "remove the directory"));
+}
+
+static void that_a_node_joins_is_remembered(void **state)
+{
+    struct fixture *f = *state;
+    struct identity stored = an_identity();
+
+    stored.is_joining = true;
+    assert_int_equal(open_as(f, "n1"), STATUS_OK);
+    store(f, &stored);
+    close_it(f);
+    assert_int_equal(open_as(f, "n1"), STATUS_OK);
+    assert_int_equal(f->identity.stage, IDENTITY_PENDING);
+    assert_true(f->identity.is_joining);
+
+    stored.stage = IDENTITY_MEMBER;
+    stored.is_joining = false;
+    store(f, &stored);
+    close_it(f);
+    assert_int_equal(open_as(f, "n1"), STATUS_OK);
+    assert_false(f->identity.is_joining);
+}
+
 static void a_file_in_place_of_the_directory_is_refused(void **state)
 {
     struct fixture *f = *state;
@@ -498,6 +534,8 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(while_a_command_is_unfinished_no_node_starts, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(the_directory_of_a_removed_node_refuses, setup, teardown),
+        cmocka_unit_test_setup_teardown(that_a_node_joins_is_remembered, setup, teardown),
         cmocka_unit_test_setup_teardown(a_file_in_place_of_the_directory_is_refused, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_store_that_fails_leaves_the_old_identity, setup,

@@ -89,6 +89,28 @@ static void defaults_suffice_beside_a_name(void **state)
     assert_null(f->options.initial_cluster);
 }
 
+static void a_node_joins_a_cluster_or_forms_one(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_int_equal(parse(f, "--name", "n4", "--join", "http://h:7080", "--role", "standby",
+                           "--zone", "z1", NULL),
+                     STATUS_OK);
+    assert_string_equal(f->options.join, "http://h:7080");
+    assert_string_equal(f->options.role, "standby");
+    assert_string_equal(f->options.zone, "z1");
+    assert_int_equal(f->options.target_voters, 3);
+    options_close(&f->options);
+
+    assert_int_equal(parse(f, "--name", "n4", "--join", "h", "--initial-cluster", "n4=h:1", NULL),
+                     STATUS_INVALID);
+    assert_non_null(strstr(f->error.text, "exclude each other"));
+    assert_int_equal(parse(f, "--name", "n4", "--join", "h", "--role", "voter", NULL),
+                     STATUS_INVALID);
+    assert_non_null(strstr(f->error.text, "holdfast member promote"));
+    assert_int_equal(parse(f, "--name", "n4", "--target-voters", "8", NULL), STATUS_INVALID);
+}
+
 static void a_flag_wins_over_a_variable_and_that_over_the_file(void **state)
 {
     struct fixture *f = *state;
@@ -238,6 +260,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(defaults_suffice_beside_a_name),
+        TEST(a_node_joins_a_cluster_or_forms_one),
         TEST(a_flag_wins_over_a_variable_and_that_over_the_file),
         TEST(a_mistake_in_the_file_is_told_with_its_line),
         TEST(a_missing_file_is_told_by_its_name),

@@ -221,6 +221,33 @@ static void a_member_alone_tells_others_that_it_is_of_another_cluster(void **sta
     peer_assert_refused(f, &frame, STATUS_MISMATCH, "is of cluster");
 }
 
+static bool is_told(struct peer_fixture *f)
+{
+    return f->nodes[1].removals > 0;
+}
+
+/* Also by a node that has nobody else any more. */
+static void one_that_was_removed_is_told_so(void **state)
+{
+    struct peer_fixture *f = *state;
+
+    peer_meet(f);
+    peer_run_until(f, peer_both_up);
+    f->nodes[0].removed_id = f->nodes[1].id;
+    assert_int_equal(f->nodes[1].removals, 0); /* As long as it is a member there. */
+    peers_set(f->nodes[0].peers, NULL, 0);
+    peer_run_until(f, is_told);
+}
+
+static void a_node_that_joins_may_be_visited_and_may_connect(void **state)
+{
+    struct peer_fixture *f = *state;
+
+    f->nodes[1].identity = IDENTITY_PENDING; /* With an id that the table of the other has. */
+    peer_meet(f);
+    peer_run_until(f, peer_both_up);
+}
+
 /* Each of these ends the connection, and node 2 is still served. */
 static void garbage_ends_the_connection(void **state)
 {
@@ -368,6 +395,8 @@ int main(void)
         TEST(members_are_refused_until_the_cluster_is_formed),
         cmocka_unit_test_setup_teardown(a_member_alone_tells_others_that_it_is_of_another_cluster,
                                         peer_setup, peer_teardown),
+        TEST(one_that_was_removed_is_told_so),
+        TEST(a_node_that_joins_may_be_visited_and_may_connect),
         TEST(garbage_ends_the_connection),
         TEST(who_says_nothing_is_cut),
         TEST(a_flood_of_silent_connections_is_bounded),
