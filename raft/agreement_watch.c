@@ -464,8 +464,8 @@ unsigned agreement_donors(const struct agreement *agreement, uint64_t ids[LIMIT_
         for (unsigned i = 0; i < agreement->n_peers; i++) {
             const struct agreement_peer *peer = &agreement->peers[i];
 
-            if (cost_of_donor(agreement, peer) == cost && is_fresh(agreement, peer, FRESH_MS) &&
-                !peer->status.needs_state &&
+            if (cost_of_donor(agreement, peer) == cost &&
+                agreement_is_fresh(agreement, peer, FRESH_MS) && !peer->status.needs_state &&
                 peer->status.applied_index >= agreement->view.needed_index) {
                 ids[n++] = peer->id;
             }

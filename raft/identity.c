@@ -301,9 +301,9 @@ static enum status refuse_if_marked(const struct identity_directory *directory, 
     while (reason.size > 0 && reason.data[reason.size - 1] == '\n') {
         reason.size--;
     }
-    status =
-        error_set(error, refusal, "data directory \"%s\" %s (%.*s): " IDENTITY_WHAT_TO_DO, directory->path,
-                  what, (int)(reason.size < 256 ? reason.size : 256), (const char *)reason.data);
+    status = error_set(error, refusal, "data directory \"%s\" %s (%.*s): " IDENTITY_WHAT_TO_DO,
+                       directory->path, what, (int)(reason.size < 256 ? reason.size : 256),
+                       (const char *)reason.data);
 out:
     buffer_close(&reason);
     return status;

@@ -62,6 +62,7 @@ struct node {
     struct agreement *agreement; /* NULL while forming, and at the end. */
     bool is_leaving;
     uint64_t leave_until_ms;
+    unsigned ticks;
 
     atomic_bool is_closing; /* node_close() was called. */
     atomic_bool has_exited; /* on_exit() was called. */

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/base/files.h"
 #include "daemon/base/log.h"
 #include "raft/node_private.h"
 #include "storage/image_import.h"
@@ -58,7 +59,7 @@ enum status node_install_received(struct node *node, struct error *error)
     const char *own = identity_state_directory(node->directory);
     struct machine_position from = {0};
     struct machine_position to = {0};
-    enum status status = image_install_repair(own, error);
+    enum status status = files_repair(own, error);
 
     if (status != STATUS_OK || !is_whole(received)) {
         return status;
@@ -71,13 +72,13 @@ enum status node_install_received(struct node *node, struct error *error)
         return status;
     }
     if (from.applied_index <= to.applied_index) {
-        return image_import_discard(received, error);
+        return files_remove_directory(received, error);
     }
     log_info("state",
              "the state that was received takes the place of the own one index=%" PRIu64
              " before=%" PRIu64,
              from.applied_index, to.applied_index);
-    return image_install(received, own, error);
+    return files_replace(received, own, error);
 }
 
 /* --- Later --- */

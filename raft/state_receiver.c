@@ -14,6 +14,7 @@
 #include <stdlib.h>
 
 #include "daemon/base/check.h"
+#include "daemon/base/files.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
 #include "raft/dial.h"
@@ -94,7 +95,7 @@ static void on_import_failure(struct state_receiver *receiver, const struct erro
     close_import(receiver);
     give_up(receiver, error->status == STATUS_CORRUPT ? RETRY_MS : DISK_RETRY_MS);
     if (error->status == STATUS_CORRUPT &&
-        image_import_discard(receiver->options.directory, &other) != STATUS_OK) {
+        files_remove_directory(receiver->options.directory, &other) != STATUS_OK) {
         log_error("state", "%s", other.text);
     }
 }
@@ -199,7 +200,7 @@ static enum status open_import(struct state_receiver *receiver, struct error *er
         return status;
     }
     close_import(receiver);
-    status = image_import_discard(directory, error);
+    status = files_remove_directory(directory, error);
     if (status == STATUS_OK) {
         status = image_import_open(directory, &receiver->import, error);
     }

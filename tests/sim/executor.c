@@ -9,6 +9,7 @@
 #include <xxhash.h>
 
 #include "daemon/base/check.h"
+#include "daemon/base/files.h"
 #include "daemon/base/memory.h"
 #include "storage/entry.h"
 #include "storage/image_export.h"
@@ -56,7 +57,7 @@ void executor_remove(struct node *node)
     if (executor->directory[0] == '\0') {
         return;
     }
-    CHECK(image_import_discard(executor->received, NULL) == STATUS_OK);
+    CHECK(files_remove_directory(executor->received, NULL) == STATUS_OK);
     for (unsigned i = 0; i < sizeof names / sizeof *names; i++) {
         (void)snprintf(path, sizeof path, "%s/%s", executor->directory, names[i]); /* Fits. */
         (void)unlink(path); /* It may never have started. */
@@ -114,7 +115,7 @@ static void import(struct node *node, const struct node *donor)
     CHECK(export.fd >= 0 && unlink(path) == 0);
     CHECK(image_export(&export, &facts, &totals, NULL) == STATUS_OK);
     CHECK(image_file_of(export.fd, "image", &file, NULL) == STATUS_OK);
-    CHECK(image_import_discard(node->executor.received, NULL) == STATUS_OK);
+    CHECK(files_remove_directory(node->executor.received, NULL) == STATUS_OK);
     CHECK(image_import_open(node->executor.received, &import, NULL) == STATUS_OK);
     for (uint64_t i = 0; i < image_file_pieces(file); i++) {
         buffer_clear(&piece);
@@ -156,7 +157,7 @@ static void install(struct node *node)
     }
     executor->durable = executor->received_state;
     if (executor->directory[0] != '\0') {
-        CHECK(image_install(executor->received, executor->directory, NULL) == STATUS_OK);
+        CHECK(files_replace(executor->received, executor->directory, NULL) == STATUS_OK);
     }
 }
 

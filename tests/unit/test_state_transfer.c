@@ -14,6 +14,7 @@
 
 #include <cmocka.h>
 
+#include "daemon/base/files.h"
 #include "raft/state_receiver.h"
 #include "raft/state_sender.h"
 #include "storage/image_import.h"
@@ -184,7 +185,7 @@ static int teardown(void **state)
     }
     image_spools_close(f->spools);
     mailbox_close(&f->home, NULL);
-    assert_int_equal(image_import_discard(f->received, NULL), STATUS_OK);
+    assert_int_equal(files_remove_directory(f->received, NULL), STATUS_OK);
     state_free(f->state);
     assert_int_equal(peer_teardown((void **)&f->peer), 0);
     free(f);
