@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "daemon/base/check.h"
+#include "daemon/base/mutation.h"
 #include "raft/agreement_private.h"
 
 #define ASK_PERIOD_MS  100u
@@ -97,7 +98,8 @@ static void look(const struct agreement *agreement, struct membership_view *view
 static bool may_judge(const struct agreement *agreement)
 {
     return agreement->view.state == SEAM_LEADER && !agreement->is_closing &&
-           agreement->changes.table.applied_index >= agreement->view.barrier_index &&
+           (agreement->changes.table.applied_index >= agreement->view.barrier_index ||
+            MUTATION(rule10_earlier_table)) &&
            agreement->view.commit_index >= agreement->view.own_index;
 }
 

@@ -17,6 +17,7 @@
 
 #include "daemon/base/check.h"
 #include "daemon/base/memory.h"
+#include "daemon/base/mutation.h"
 
 /* --- What is wanted --- */
 
@@ -124,7 +125,7 @@ static bool is_safe(const struct membership_view *view, uint64_t with, uint64_t 
     if (is_forced_step) {
         return n_matched > n_voters / 2;
     }
-    return n_voters > 0 && n_matched == n_voters;
+    return n_voters > 0 && (n_matched == n_voters || MUTATION(rule10_not_matched));
 }
 
 /* --- The next step --- */

@@ -19,11 +19,14 @@
 #include "daemon/base/check.h"
 #include "daemon/base/log.h"
 #include "daemon/base/mutation.h"
+#include "daemon/base/wire.h"
 
 /* What an entry costs beside its payload, in memory and on disk. */
 #define ENTRY_OVERHEAD_BYTES 64u
 /* What a message costs beside its entries. */
 #define MESSAGE_OVERHEAD_BYTES 128u
+/* Of libraft's encoding of a configuration. */
+#define CONFIGURATION_FORMAT 1u
 
 struct append {
     struct raft_io_append real;
@@ -123,6 +126,75 @@ static void separate(struct raft_entry *entries, size_t n)
     raft_free(batch);
 }
 
+/* Of a configuration: who votes, if it is one alone; else 0. */
+static raft_id sole_voter_of(const struct raft_configuration *configuration)
+{
+    raft_id sole = 0;
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < configuration->n; i++) {
+        if (configuration->servers[i].role == RAFT_VOTER) {
+            sole = configuration->servers[i].id;
+            n++;
+        }
+    }
+    return n == 1 ? sole : 0;
+}
+
+/* The same for one in an entry, as libraft encodes it: u8 format, u64 number, and of each member
+ * u64 id, the address and a NUL, u8 role. */
+static raft_id sole_voter_in(const struct raft_buffer *buffer)
+{
+    struct wire_reader reader = wire_reader_of(slice_of(buffer->base, buffer->len));
+    uint8_t format = wire_get_u8(&reader);
+    uint64_t n_members = wire_get_u64(&reader);
+    raft_id sole = 0;
+    unsigned n = 0;
+
+    for (uint64_t i = 0; i < n_members && !reader.failed; i++) {
+        raft_id id = wire_get_u64(&reader);
+
+        while (!reader.failed && wire_get_u8(&reader) != 0) {
+        }
+        if (wire_get_u8(&reader) == RAFT_VOTER) {
+            sole = id;
+            n++;
+        }
+    }
+    return format == CONFIGURATION_FORMAT && !reader.failed && n == 1 ? sole : 0;
+}
+
+static raft_id sole_voter(const struct raft_snapshot *snapshot, const struct raft_entry *entries,
+                          size_t n_entries)
+{
+    for (size_t i = n_entries; i > 0; i--) {
+        if (entries[i - 1].type == RAFT_CHANGE) {
+            return sole_voter_in(&entries[i - 1].buf);
+        }
+    }
+    return snapshot == NULL ? 0 : sole_voter_of(&snapshot->configuration);
+}
+
+/* The only voter leads at once when it starts, and libraft lets it do so in the term that it led
+ * before: bundles of that term that it took would be taken again. So it begins a new one. Nobody
+ * else can lead that: every configuration in which it is not needed comes after one that it has. */
+static int begin_term(struct seam *seam, raft_term *term, raft_id *voted_for)
+{
+    int rv;
+
+    if (MUTATION(rule10_sole_voter_keeps_term)) {
+        return 0;
+    }
+    rv = seam->original.set_term(seam->io, *term + 1);
+    if (rv != 0) {
+        error_set(seam->start_error, STATUS_IO, "could not store the term: %s", seam->io->errmsg);
+        return rv;
+    }
+    *term += 1;
+    *voted_for = 0;
+    return 0;
+}
+
 static int on_load(struct raft_io *io, raft_term *term, raft_id *voted_for,
                    struct raft_snapshot **snapshot, raft_index *start_index,
                    struct raft_entry *entries[], size_t *n_entries)
@@ -150,6 +222,13 @@ static int on_load(struct raft_io *io, raft_term *term, raft_id *voted_for,
                   (unsigned long long)end, (unsigned long long)seam->options.state_stored);
         release_loaded(*snapshot, *entries, *n_entries);
         return RAFT_CORRUPT;
+    }
+    if (sole_voter(*snapshot, *entries, *n_entries) == seam->options.self) {
+        rv = begin_term(seam, term, voted_for);
+        if (rv != 0) {
+            release_loaded(*snapshot, *entries, *n_entries);
+            return rv;
+        }
     }
     seam->next_index = end + 1;
     count_entries(seam, *start_index, *entries, *n_entries, snapshot_index);

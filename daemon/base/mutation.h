@@ -37,6 +37,9 @@
     X(record_depends_on_node)                                                                      \
     X(revision_not_taken)                                                                          \
     X(rewind_leaves_one)                                                                           \
+    X(rule10_earlier_table)                                                                        \
+    X(rule10_not_matched)                                                                          \
+    X(rule10_sole_voter_keeps_term)                                                                \
     X(rule16_barrier_not_awaited)                                                                  \
     X(rule16_majority_not_asked)                                                                   \
     X(rule16_other_terms_counted)                                                                  \
