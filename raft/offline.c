@@ -364,8 +364,11 @@ static enum status recover(struct identity_directory *directory, struct offline_
                            struct replay *replay, struct offline_made *made, struct error *error)
 {
     const struct identity_member *self = own_member(&facts->identity);
-    enum status status = files_repair(identity_raft_directory(directory), error);
+    enum status status = STATUS_OK;
 
+    if (facts->unfinished.is_there) {
+        status = files_repair(identity_raft_directory(directory), error);
+    }
     if (status == STATUS_OK) {
         status = look(directory, facts, error);
     }

@@ -9,8 +9,8 @@
  * - All files are in use: STATUS_BUSY. One that is too old gives no more bytes, so its users go,
  * and ask for another.
  *
- * A spool has one reference of the list, while it is in there, and one of each user; its file goes
- * with the last. */
+ * A spool has one reference of the list, while it is in there, and one of each user. When the last
+ * is given back, the thread removes its file. */
 #include "storage/image_spool.h"
 
 #include <dirent.h>
@@ -35,7 +35,7 @@
 #define FILE_PREFIX "image-"
 
 struct image_spool {
-    struct link link; /* In spools->list, if is_listed. */
+    struct link link; /* In spools->list, if is_listed; in spools->dead, if nobody has it. */
     struct image_spools *spools;
     struct image_file *file;
     char *path;
@@ -59,7 +59,8 @@ struct image_spools {
     struct queue requests;
     unsigned n_requests;
     struct queue list; /* The newest last. */
-    unsigned n_spools; /* Also those that are in use and not in the list. */
+    struct queue dead; /* Their files are to be removed, by the thread: that may take a while. */
+    unsigned n_spools; /* All whose files are there. */
     uint64_t next_number;
     atomic_bool is_closing;
     struct image_spools_statistics statistics;
@@ -108,15 +109,28 @@ static void release_file(struct image_spool *spool)
 
 static void unref(struct image_spool *spool)
 {
-    struct image_spools *spools = spool->spools;
-
     CHECK(spool->refs > 0);
     spool->used_ms = now_ms();
     if (--spool->refs == 0) {
+        queue_push(&spool->spools->dead, &spool->link);
+    }
+}
+
+/* Remove the files that nobody has any more; without the lock meanwhile. */
+static void bury(struct image_spools *spools)
+{
+    struct link *link;
+
+    while ((link = queue_pop(&spools->dead)) != NULL) {
+        struct image_spool *spool = CONTAINER_OF(link, struct image_spool, link);
+        uint64_t bytes = spool->totals.file_bytes;
+
+        unlock(spools);
+        release_file(spool);
+        lock(spools);
         spools->n_spools--;
         spools->statistics.files--;
-        spools->statistics.file_bytes -= spool->totals.file_bytes;
-        release_file(spool); /* Unlinking a file takes milliseconds, and happens seldom. */
+        spools->statistics.file_bytes -= bytes;
     }
 }
 
@@ -173,6 +187,7 @@ static uint64_t sweep(struct image_spools *spools)
     return next_ms;
 }
 
+/* The thread only. */
 static bool drop_oldest_unused(struct image_spools *spools)
 {
     struct link *link;
@@ -180,6 +195,7 @@ static bool drop_oldest_unused(struct image_spools *spools)
     for (link = queue_first(&spools->list); link != NULL; link = queue_next(&spools->list, link)) {
         if (is_unused(spool_of(link))) {
             unlist(spool_of(link));
+            bury(spools);
             return true;
         }
     }
@@ -205,6 +221,7 @@ static enum status make_room(struct image_spools *spools, struct error *error)
     struct store_statistics store = {.used_bytes = 0};
 
     (void)sweep(spools);
+    bury(spools);
     while (spools->n_spools >= spools->options.max_files) {
         if (!drop_oldest_unused(spools)) {
             return error_set(error, STATUS_BUSY, "%u images are being read already",
@@ -429,8 +446,12 @@ static void *run(void *data)
     (void)error_set(&closed, STATUS_CLOSED, "the node is shutting down");
     lock(spools);
     while (!atomic_load(&spools->is_closing)) {
-        if (queue_is_empty(&spools->requests)) {
-            wait_until(spools, sweep(spools));
+        uint64_t next_ms = sweep(spools);
+
+        if (!queue_is_empty(&spools->dead)) {
+            bury(spools);
+        } else if (queue_is_empty(&spools->requests)) {
+            wait_until(spools, next_ms);
         } else {
             serve(spools);
         }
@@ -503,6 +524,7 @@ enum status image_spools_open(const struct image_spools_options *options,
     set_default(&opened->options.max_age_ms, LIMIT_SPOOL_AGE_MS);
     queue_init(&opened->requests);
     queue_init(&opened->list);
+    queue_init(&opened->dead);
     init_locks(opened);
     rv = pthread_create(&opened->thread, NULL, run, opened);
     if (rv != 0) {
@@ -531,6 +553,7 @@ void image_spools_close(struct image_spools *spools)
     while ((link = queue_first(&spools->list)) != NULL) {
         unlist(spool_of(link));
     }
+    bury(spools);
     is_last = spools->n_spools == 0;
     unlock(spools);
     if (is_last) { /* Else a user was given up, and the process is about to end. */

@@ -90,7 +90,7 @@ static enum status swap(const char *from, const char *to, const char *old, struc
 
 enum status files_replace(const char *from, const char *to, struct error *error)
 {
-    char *old = files_join(to, ".old");
+    char *old = files_join(to, ".replaced");
     enum status status = swap(from, to, old, error);
 
     free(old);
@@ -99,7 +99,7 @@ enum status files_replace(const char *from, const char *to, struct error *error)
 
 enum status files_repair(const char *to, struct error *error)
 {
-    char *old = files_join(to, ".old");
+    char *old = files_join(to, ".replaced");
     enum status status = STATUS_OK;
 
     if (access(to, F_OK) == 0 || access(old, F_OK) != 0) {

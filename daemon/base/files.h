@@ -16,9 +16,9 @@ MUST_USE enum status files_remove_directory(const char *path, struct error *erro
 /* Make durable what was made, renamed or removed beside @path. */
 MUST_USE enum status files_sync_parent(const char *path, struct error *error);
 
-/* Put @from in the place of @to, durably. What was there is in "@to.old" meanwhile, and removed at
- * the end. After a crash, files_repair(@to) has either the one or the other at @to. Both are flat
- * directories, beside each other. */
+/* Put @from in the place of @to, durably. What was there is in "@to.replaced" meanwhile, and
+ * removed at the end. After a crash, files_repair(@to) has either the one or the other at @to. Both
+ * are flat directories, beside each other. */
 MUST_USE enum status files_replace(const char *from, const char *to, struct error *error);
 MUST_USE enum status files_repair(const char *to, struct error *error);
 

@@ -421,7 +421,7 @@ static void installing_replaces_what_was_there(void **state)
     char old[192];
 
     (void)snprintf(to, sizeof to, "%s/place", f->state->directory);
-    (void)snprintf(old, sizeof old, "%s.old", to);
+    (void)snprintf(old, sizeof old, "%s.replaced", to);
     make_directory(f->target, "first");
     assert_int_equal(files_replace(f->target, to, &f->error), STATUS_OK);
     assert_true(holds(to, "first"));
@@ -442,7 +442,7 @@ static void an_installation_that_was_cut_off_is_repaired(void **state)
     char old[192];
 
     (void)snprintf(to, sizeof to, "%s/place", f->state->directory);
-    (void)snprintf(old, sizeof old, "%s.old", to);
+    (void)snprintf(old, sizeof old, "%s.replaced", to);
     make_directory(old, "before"); /* It was moved away, and nothing came. */
     assert_int_equal(files_repair(to, &f->error), STATUS_OK);
     assert_true(holds(to, "before"));
