@@ -219,6 +219,16 @@ static void receive_stored(struct fixture *f, uint64_t id)
     f->io.recv(&f->io.io, &message);
 }
 
+static void run_to_leader(struct fixture *f)
+{
+    run_to_candidate(f);
+    receive_vote(f, 2, true);
+    receive_vote(f, 2, false);
+    assert_int_equal(view_of(f).state, SEAM_LEADER);
+    receive_stored(f, OTHER); /* Now libraft knows where their logs are. */
+    receive_stored(f, THIRD);
+}
+
 /* The others are so quick that libraft has no heartbeat to send meanwhile. */
 static uint64_t commit_one(struct fixture *f)
 {
@@ -238,11 +248,7 @@ static void who_waits_is_told_at_once_and_others_a_little_later(void **state)
     uint64_t index;
     uint64_t before;
 
-    run_to_candidate(f);
-    receive_vote(f, 2, true);
-    receive_vote(f, 2, false);
-    receive_stored(f, OTHER); /* Now libraft knows where their logs are. */
-    receive_stored(f, THIRD);
+    run_to_leader(f);
     before = commit_one(f);
     (void)seam_announce_commit(f->seam, sim_now_ms(f->sim) + SEAM_ANNOUNCE_MS);
     (void)seam_announce_commit(f->seam, sim_now_ms(f->sim) + 2 * SEAM_ANNOUNCE_MS);
@@ -267,6 +273,42 @@ static void who_waits_is_told_at_once_and_others_a_little_later(void **state)
     assert_int_equal(f->told[THIRD], index);
     assert_true(seam_announce_commit(f->seam, 2000 + SEAM_ANNOUNCE_MS));
     assert_int_equal(f->told[THIRD], index);
+}
+
+/* Let time pass, in which @id answers what it is sent, and the other does not. */
+static void run_with(struct fixture *f, uint64_t id, uint64_t ms)
+{
+    uint64_t until_ms = sim_now_ms(f->sim) + ms;
+
+    while (sim_step(f->sim, until_ms)) {
+        receive_stored(f, id);
+    }
+}
+
+/* It was on its way when the follower had stored more, and then nothing came for a while. libraft
+ * would go back behind what it knows, where the follower's answers are no news to it, and send no
+ * entry any more. */
+static void a_refusal_that_comes_late_takes_nobody_back(void **state)
+{
+    static const uint8_t entry[8] = {0};
+    struct fixture *f = *state;
+    struct raft_message refusal = {.type = RAFT_APPEND_ENTRIES_RESULT};
+    uint64_t index;
+
+    run_to_leader(f);
+    index = commit_one(f);
+    run_with(f, THIRD, 2 * ELECTION_MS);
+    refusal.append_entries_result = (struct raft_append_entries_result){
+        .version = 1, .term = 2, .rejected = index, .last_log_index = 1};
+    receive(f, refusal);
+    assert_int_equal(seam_propose(f->seam, slice_of(entry, sizeof entry), &index), STATUS_OK);
+    for (unsigned i = 0; i < 10; i++) {
+        receive_stored(f, OTHER);
+        run_with(f, THIRD, 30);
+    }
+
+    assert_int_equal(view_of(f).state, SEAM_LEADER);
+    assert_int_equal(f->sent[OTHER], index);
 }
 
 /* Two commands of 8 bytes behind the configuration, written together. */
@@ -327,6 +369,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_an_earlier_leader_offers_is_not_accepted, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(who_waits_is_told_at_once_and_others_a_little_later, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_refusal_that_comes_late_takes_nobody_back, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(entries_that_are_loaded_share_no_memory, set_up, tear_down),
     };
