@@ -117,20 +117,26 @@ void checks_state(struct node *node, uint64_t index, const uint64_t hash[2])
     memcpy(slot->state_hash, hash, sizeof slot->state_hash);
 }
 
-static void check_single_leader(struct node *node, const struct seam_view *view)
+/* Whoever led a term: nobody else ever does. */
+static void check_single_leader(struct node *node, uint64_t term)
 {
     struct cluster *cluster = node->cluster;
 
-    for (unsigned i = 0; i < MAX_NODES; i++) {
-        struct seam_view other;
+    if (term >= cluster->n_terms) {
+        size_t n = (size_t)term * 2 + 64;
 
-        if (i == node->number || !cluster->nodes[i].is_alive) {
-            continue;
-        }
-        seam_view(cluster->nodes[i].seam, &other);
-        SIM_EXPECT(cluster->sim, other.state != SEAM_LEADER || other.term != view->term,
-                   "two nodes lead term %" PRIu64, view->term);
+        cluster->leaders = memory_resize(cluster->leaders, n * sizeof *cluster->leaders);
+        memset(cluster->leaders + cluster->n_terms, 0,
+               (n - cluster->n_terms) * sizeof *cluster->leaders);
+        cluster->n_terms = n;
     }
+    if (cluster->leaders[term] == 0) {
+        cluster->leaders[term] = node->id;
+        cluster->counts.elections++;
+        sim_trace(cluster->sim, "node %u leads term %" PRIu64, node->number, term);
+    }
+    SIM_EXPECT(cluster->sim, cluster->leaders[term] == node->id, "two nodes lead term %" PRIu64,
+               term);
 }
 
 void checks_view(struct node *node, const struct seam_view *view)
@@ -145,12 +151,7 @@ void checks_view(struct node *node, const struct seam_view *view)
         return;
     }
     SIM_EXPECT(cluster->sim, !view->needs_state, "node %u leads without its state", node->number);
-    if (view->term > cluster->last_leader_term) {
-        cluster->last_leader_term = view->term;
-        cluster->counts.elections++;
-        sim_trace(cluster->sim, "node %u leads term %" PRIu64, node->number, view->term);
-        check_single_leader(node, view);
-    }
+    check_single_leader(node, view->term);
 }
 
 /* What another leader's entries replace was never committed, and a state that was told of it as
@@ -209,4 +210,5 @@ void cluster_check_converged(struct cluster *cluster, uint64_t index)
 void checks_close(struct cluster *cluster)
 {
     free(cluster->slots);
+    free(cluster->leaders);
 }

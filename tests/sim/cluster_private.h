@@ -117,7 +117,8 @@ struct cluster {
     size_t n_slots;
     struct model model;
     struct histories histories;
-    uint64_t last_leader_term;
+    uint64_t *leaders; /* Their ids, by term; 0: nobody. */
+    size_t n_terms;
     struct cluster_counts counts;
 };
 
