@@ -14,11 +14,12 @@
 #include "tests/sim/cluster.h"
 #include "tests/sim/run.h"
 
-#define FIRST_SEED  1u
-#define SEEDS       30u
-#define MANY_BYTES  (64u << 20)
-#define FAILOVER_MS 1500u
-#define HOUR_MS     3600000
+#define FIRST_SEED    1u
+#define SEEDS         30u
+#define MANY_BYTES    (64u << 20)
+#define FAILOVER_MS   1500u
+#define STAMP_SOON_MS 50u
+#define HOUR_MS       3600000
 
 /* --- Random runs --- */
 
@@ -308,9 +309,10 @@ static void a_node_left_behind_gets_the_state(void **state)
     cluster_run(f.cluster, 5000);
     cluster_counts(f.cluster, &counts);
     assert_true(counts.transfers > 0);
-    assert_false(cluster_needs_state(f.cluster, away));
+    /* With logs as short as these it may have been left behind again. */
     cluster_quiet(f.cluster, true);
-    cluster_run(f.cluster, 1000);
+    cluster_run(f.cluster, 5000);
+    assert_false(cluster_needs_state(f.cluster, away));
     cluster_check_converged(f.cluster, cluster_highest(f.cluster));
 
     /* It counts as any other. */
@@ -422,16 +424,22 @@ static void a_leader_that_hears_no_clock_but_its_own_waits(void **state)
     close_cluster(&f);
 }
 
-/* Run until an entry with a new stamp is executed: there may be none for a while. */
+/* Run until an entry with a new stamp is executed, soon after the one before: there may be none for
+ * a while, and the next one then was made before that while, by a leader that was lost. */
 static uint64_t run_to_stamp(struct fixture *f)
 {
-    uint64_t before = cluster_time_ms(f->cluster);
     uint64_t end_ms = sim_now_ms(f->sim) + FAILOVER_MS;
+    uint64_t began_ms;
 
-    while (cluster_time_ms(f->cluster) == before && sim_now_ms(f->sim) < end_ms) {
-        cluster_run(f->cluster, 1);
-    }
-    assert_true(cluster_time_ms(f->cluster) > before);
+    do {
+        uint64_t before = cluster_time_ms(f->cluster);
+
+        began_ms = sim_now_ms(f->sim);
+        while (cluster_time_ms(f->cluster) == before && sim_now_ms(f->sim) < end_ms) {
+            cluster_run(f->cluster, 1);
+        }
+        assert_true(cluster_time_ms(f->cluster) > before);
+    } while (sim_now_ms(f->sim) - began_ms > STAMP_SOON_MS);
     return sim_now_ms(f->sim);
 }
 
