@@ -501,6 +501,7 @@ enum status identity_open_offline(const char *path, const char *command,
         status = check_unfinished(opened, command == NULL, command, unfinished, error);
     }
     if (status == STATUS_OK) {
+        unfinished->was_removed = faccessat(opened->fd, FILE_REMOVED, F_OK, 0) == 0;
         status = read_identity(opened, NULL, error);
     }
     if (status != STATUS_OK) {
@@ -534,6 +535,10 @@ enum status identity_end_change(struct identity_directory *directory,
     status = identity_store(directory, identity, error);
     if (status != STATUS_OK) {
         return status;
+    }
+    /* It was of the old cluster that the node was no member any more. */
+    if (unlinkat(directory->fd, FILE_REMOVED, 0) != 0 && errno != ENOENT) {
+        return file_error(directory, "remove", FILE_REMOVED, error);
     }
     if (unlinkat(directory->fd, FILE_UNFINISHED, 0) != 0 && errno != ENOENT) {
         return file_error(directory, "remove", FILE_UNFINISHED, error);

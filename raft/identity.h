@@ -77,9 +77,11 @@ enum status identity_mark_damaged(struct identity_directory *directory, const ch
 /* The same for a node that is no member any more. */
 enum status identity_mark_removed(struct identity_directory *directory, const char *reason);
 
-/* An offline command that was cut off. */
+/* An offline command that was cut off; and what else is of interest to the next one. */
 struct identity_unfinished {
     bool is_there;
+    bool was_removed; /* The node was told that it is no member any more. */
+
     char cluster_id[IDENTITY_CLUSTER_BYTES + 1]; /* Of the directory when it began; may be "". */
 };
 

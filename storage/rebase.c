@@ -41,6 +41,7 @@ static enum status change_state(struct store *store, const char *cluster_id, uin
         return status;
     }
     status = drop_kind(txn, KEY_MEMBER);
+    status = status == STATUS_OK ? drop_kind(txn, KEY_REMOVED_MEMBER) : status;
     status = status == STATUS_OK ? drop_kind(txn, KEY_CHANGE) : status;
     if (status != STATUS_OK) {
         txn_abort(txn);

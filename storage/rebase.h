@@ -11,7 +11,7 @@
  * state does not know, and no tag that a client holds of those may ever fit something else. */
 #define REBASE_REVISIONS (1ull << 32)
 
-/* Make it the state of the new cluster @cluster_id at @index of @term, with an empty table of
+/* Make it the state of the new cluster @cluster_id at @index of @term, with an empty tables of
  * members and no changes to watch from (watchers list again). All at once and durably; what was
  * committed before and not flushed becomes durable with it. @index is above what was executed.
  * STATUS_IO, STATUS_DISK_FULL, STATUS_CORRUPT. */

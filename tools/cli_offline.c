@@ -308,6 +308,12 @@ static void print_plan(struct cli *cli, const char *directory, const struct offl
         facts->state.revision, facts->state.applied_index, facts->last_index, facts->last_term,
         facts->n_entries, time_text);
     append_others(out, &facts->identity);
+    if (facts->unfinished.was_removed) {
+        buffer_append_string(out,
+                             "warning: this node was removed from its cluster; what came later is "
+                             "missing here\n");
+    }
+
     buffer_append_format(out,
                          "What this node has is kept, with the %" PRIu64
                          " entries, acknowledged or not. What could be missing:\n"

@@ -327,6 +327,28 @@ static void an_offline_command_makes_it_another_node_s(void **state)
     assert_string_equal(f->identity.cluster_id, OTHER_UUID);
 }
 
+static void a_removed_node_s_directory_may_become_another_s(void **state)
+{
+    struct fixture *f = *state;
+    struct identity first = an_identity();
+    struct identity second = an_identity();
+    struct identity_unfinished unfinished;
+
+    assert_int_equal(open_as(f, "n1"), STATUS_OK);
+    store(f, &first);
+    assert_int_equal(identity_mark_removed(f->directory, "removed by an operator"), STATUS_OK);
+    close_it(f);
+    assert_int_equal(open_as(f, "n1"), STATUS_CLOSED);
+
+    strcpy(second.cluster_id, OTHER_UUID);
+    assert_int_equal(open_offline(f, "holdfast recover", &unfinished), STATUS_OK);
+    assert_true(unfinished.was_removed);
+    assert_int_equal(identity_begin_change(f->directory, "holdfast recover", &f->error), STATUS_OK);
+    assert_int_equal(identity_end_change(f->directory, &second, &f->error), STATUS_OK);
+    close_it(f);
+    assert_int_equal(open_as(f, "n1"), STATUS_OK);
+}
+
 static void while_a_command_is_unfinished_no_node_starts(void **state)
 {
     struct fixture *f = *state;
@@ -531,6 +553,8 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(a_damaged_directory_refuses_and_says_why, setup, teardown),
         cmocka_unit_test_setup_teardown(an_offline_command_makes_it_another_node_s, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_removed_node_s_directory_may_become_another_s, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(while_a_command_is_unfinished_no_node_starts, setup,
                                         teardown),

@@ -33,6 +33,14 @@ static void put_member(struct state_fixture *f, uint64_t id)
     (void)state_operate(f, &operation);
 }
 
+static void remove_member(struct state_fixture *f, uint64_t id)
+{
+    struct operation operation = {.kind = OPERATION_MEMBER_REMOVE};
+
+    operation.member.id = id;
+    (void)state_operate(f, &operation);
+}
+
 static enum status try_rebase(struct state_fixture *f, uint64_t index, uint64_t term)
 {
     enum status status;
@@ -67,6 +75,9 @@ static void what_clients_stored_stays_and_the_rest_begins_anew(void **state)
     state_flush(f);
     put(f, "b");
     put_member(f, 2);
+    put_member(f, 3);
+    remove_member(f, 3);
+    assert_int_equal(state_count(f, KEY_REMOVED_MEMBER), 1);
     revision = machine_revision(f->machine);
     time_ms = machine_time_ms(f->machine);
     assert_int_equal(try_rebase(f, 1000, 7), STATUS_OK);
@@ -75,6 +86,7 @@ static void what_clients_stored_stays_and_the_rest_begins_anew(void **state)
     assert_item(f, "a");
     assert_item(f, "b");
     assert_int_equal(state_count(f, KEY_MEMBER), 0);
+    assert_int_equal(state_count(f, KEY_REMOVED_MEMBER), 0);
     assert_int_equal(state_count(f, KEY_CHANGE), 0);
     assert_int_equal(machine_position(f->store, &position, &f->error), STATUS_OK);
     assert_int_equal(position.applied_index, 1000);
