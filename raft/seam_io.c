@@ -520,7 +520,7 @@ static void amend(struct seam *seam, struct raft_message *message)
 /* A node that waits for state says nothing that could count towards a majority. */
 static bool may_send(const struct seam *seam, const struct raft_message *message)
 {
-    if (!seam->needs_state || MUTATION(rule17_counts_without_state)) {
+    if (!seam->needs_state) {
         return true;
     }
     return message->type == RAFT_REQUEST_VOTE_RESULT && !message->request_vote_result.vote_granted;

@@ -43,7 +43,6 @@
     X(rule16_barrier_not_awaited)                                                                  \
     X(rule16_majority_not_asked)                                                                   \
     X(rule16_other_terms_counted)                                                                  \
-    X(rule17_counts_without_state)                                                                 \
     X(rule17_pointer_without_state)                                                                \
     X(rule3_barriers_not_told)                                                                     \
     X(rule3_index_of_commit)                                                                       \
