@@ -9,7 +9,9 @@
 
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
+#include "daemon/base/queue.h"
 #include "raft/pointers.h"
+#include "raft/promise.h"
 #include "raft/segments.h"
 
 /* Closing a segment stalls the loop for tens of milliseconds, so they are large. */
@@ -26,6 +28,14 @@
 
 struct disk {
     struct raft_io io;
+    struct promises *promises;
+    struct promise promised; /* Of which libraft has stored the term at least. */
+    /* What libraft put into io. */
+    int (*load)(struct raft_io *io, raft_term *term, raft_id *voted_for,
+                struct raft_snapshot **snapshot, raft_index *start_index,
+                struct raft_entry *entries[], size_t *n_entries);
+    int (*set_term)(struct raft_io *io, raft_term term);
+    int (*set_vote)(struct raft_io *io, raft_id server_id);
     struct raft_tracer tracer;
     struct disk_options options;
     bool failed;
@@ -48,6 +58,97 @@ static void on_trace(struct raft_tracer *tracer, int type, const void *info)
     error_set(&error, STATUS_IO, "could not write to the log: %s",
               details->diagnostic.message + strlen("retry "));
     disk->options.on_failure(disk->options.data, &error);
+}
+
+/* --- Term and vote, kept once more --- */
+
+static int tell_libraft(struct disk *disk, const struct error *error)
+{
+    (void)snprintf(disk->io.errmsg, sizeof disk->io.errmsg, "%.*s", (int)sizeof disk->io.errmsg - 1,
+                   error->text);
+    return error->status == STATUS_CORRUPT ? RAFT_CORRUPT : RAFT_IOERR;
+}
+
+static void release_loaded(struct raft_snapshot *snapshot, struct raft_entry *entries, size_t n)
+{
+    void *batch = NULL;
+
+    for (size_t i = 0; i < n; i++) {
+        if (entries[i].batch != batch) {
+            batch = entries[i].batch;
+            raft_free(batch);
+        }
+    }
+    raft_free(entries);
+    if (snapshot != NULL) {
+        raft_configuration_close(&snapshot->configuration);
+        raft_free(snapshot->bufs[0].base);
+        raft_free(snapshot->bufs);
+        raft_free(snapshot);
+    }
+}
+
+static int on_load(struct raft_io *io, raft_term *term, raft_id *voted_for,
+                   struct raft_snapshot **snapshot, raft_index *start_index,
+                   struct raft_entry *entries[], size_t *n_entries)
+{
+    struct disk *disk = CONTAINER_OF(io, struct disk, io);
+    struct error error;
+    int rv = disk->load(io, term, voted_for, snapshot, start_index, entries, n_entries);
+
+    if (rv != 0) {
+        return rv;
+    }
+    disk->promised = (struct promise){.term = *term, .vote = *voted_for};
+    if (promises_check(disk->promises, &disk->promised, &error) != STATUS_OK) {
+        release_loaded(*snapshot, *entries, *n_entries);
+        return tell_libraft(disk, &error);
+    }
+    return 0;
+}
+
+/* A failure stops the process: what was kept is less than what libraft has, which is right. */
+static int keep(struct disk *disk)
+{
+    struct error error;
+
+    return promises_keep(disk->promises, &disk->promised, &error) == STATUS_OK
+               ? 0
+               : tell_libraft(disk, &error);
+}
+
+static int on_set_term(struct raft_io *io, raft_term term)
+{
+    struct disk *disk = CONTAINER_OF(io, struct disk, io);
+    int rv = disk->set_term(io, term);
+
+    if (rv != 0) {
+        return rv;
+    }
+    disk->promised = (struct promise){.term = term};
+    return keep(disk);
+}
+
+static int on_set_vote(struct raft_io *io, raft_id id)
+{
+    struct disk *disk = CONTAINER_OF(io, struct disk, io);
+    int rv = disk->set_vote(io, id);
+
+    if (rv != 0) {
+        return rv;
+    }
+    disk->promised.vote = id;
+    return keep(disk);
+}
+
+static void wrap(struct disk *disk)
+{
+    disk->load = disk->io.load;
+    disk->set_term = disk->io.set_term;
+    disk->set_vote = disk->io.set_vote;
+    disk->io.load = on_load;
+    disk->io.set_term = on_set_term;
+    disk->io.set_vote = on_set_vote;
 }
 
 /* The number in a file of /proc; false if it cannot be read. */
@@ -115,6 +216,11 @@ enum status disk_open(const struct disk_options *options, struct disk **result, 
         return status;
     }
     disk = memory_new_zeroed(1, sizeof *disk);
+    status = promises_open(options->directory, &disk->promises, error);
+    if (status != STATUS_OK) {
+        free(disk);
+        return status;
+    }
     disk->options = *options;
     disk->tracer.impl = disk;
     disk->tracer.version = 2;
@@ -124,6 +230,7 @@ enum status disk_open(const struct disk_options *options, struct disk **result, 
         status =
             error_set(error, STATUS_IO, "could not open the log in \"%s\": %s", options->directory,
                       disk->io.errmsg[0] != '\0' ? disk->io.errmsg : raft_strerror(rv));
+        promises_close(disk->promises);
         free(disk);
         return status;
     }
@@ -133,6 +240,7 @@ enum status disk_open(const struct disk_options *options, struct disk **result, 
     raft_uv_set_disk_retry(&disk->io, DISK_RETRY_MS);
     raft_uv_set_connect_retry_delay(&disk->io, CONNECT_RETRY_MS);
     raft_uv_set_tracer(&disk->io, &disk->tracer);
+    wrap(disk);
     *result = disk;
     return STATUS_OK;
 }
@@ -144,6 +252,9 @@ struct raft_io *disk_io(struct disk *disk)
 
 void disk_abandon(struct disk *disk)
 {
+    if (disk != NULL) {
+        promises_close(disk->promises);
+    }
     free(disk);
 }
 
@@ -151,6 +262,7 @@ void disk_close(struct disk *disk)
 {
     if (disk != NULL) {
         raft_uv_close(&disk->io);
+        promises_close(disk->promises);
         free(disk);
     }
 }

@@ -249,6 +249,20 @@ static void prepare(struct seam *seam)
     seam_set_threshold(seam);
 }
 
+/* What libraft found wrong with its files; some of it is for good. */
+static enum status tell_unusable(struct seam *seam, int rv, const char *what, struct error *error)
+{
+    enum status status = status_from_raft(rv);
+
+    if (status != STATUS_CORRUPT) {
+        return error_set(error, status, "could not %s the log: %s", what, raft_errmsg(&seam->raft));
+    }
+    return error_set(error, status,
+                     "could not %s the log: it is damaged: %s: remove the data directory and join "
+                     "again as a new member",
+                     what, raft_errmsg(&seam->raft));
+}
+
 enum status seam_open(const struct seam_options *options, struct seam **result, struct error *error)
 {
     struct seam *seam;
@@ -281,8 +295,7 @@ enum status seam_open(const struct seam_options *options, struct seam **result, 
     write_address(options->self, address);
     rv = raft_init(&seam->raft, seam->io, &seam->fsm, options->self, address);
     if (rv != 0) {
-        enum status status = error_set(error, status_from_raft(rv), "could not open the log: %s",
-                                       raft_errmsg(&seam->raft));
+        enum status status = tell_unusable(seam, rv, "open", error);
 
         *seam->io = seam->original;
         seam_abandon(seam);
@@ -358,10 +371,7 @@ enum status seam_start(struct seam *seam, struct error *error)
         return error_set(error, story.status, "%s", story.text);
     }
     if (rv != 0) {
-        enum status status = error_set(error, status_from_raft(rv), "could not load the log: %s",
-                                       raft_errmsg(&seam->raft));
-
-        return rv == RAFT_CORRUPT ? error_prefix(error, "the log is damaged") : status;
+        return tell_unusable(seam, rv, "load", error);
     }
     /* The tick's period is what the heartbeat was; from now on a write that follows a pause goes
      * out at once instead of with the next tick. */

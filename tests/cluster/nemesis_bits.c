@@ -23,6 +23,7 @@
 #define MAX_PATH       400
 #define LARGE_BYTES    900000
 #define SNAPSHOT_MS    60000
+#define VOTE_BYTES     32
 
 static const struct cluster_node *victim_of(const struct chaos *chaos)
 {
@@ -232,19 +233,47 @@ static bool flip_snapshot(struct chaos *chaos)
     return cluster_start_node(&chaos->cluster, chaos->victim);
 }
 
+/* libraft has them in two files in turn. In the older one a bit matters only if it makes it the
+ * newer one. */
+static bool flip_vote(struct chaos *chaos)
+{
+    char path[MAX_PATH];
+
+    if (!chaos_choose_follower(chaos) || !kill_and_keep_copy(chaos)) {
+        return false;
+    }
+    (void)snprintf(path, sizeof path, "%s/raft/metadata%u", victim_of(chaos)->data_directory,
+                   1 + chaos_draw(chaos, 2));
+    if (!flip(chaos, path, 0, VOTE_BYTES)) {
+        return false;
+    }
+    chaos->effect++;
+    return cluster_start_node(&chaos->cluster, chaos->victim);
+}
+
 /* It ended with a reason, or takes part and lacks nothing, which the history shows. */
-static bool restore_snapshot(struct chaos *chaos)
+static bool restore_if_it_ended(struct chaos *chaos, const char *reason)
 {
     struct cluster_node *node = &chaos->cluster.nodes[chaos->victim];
 
     if (process_wait(&node->process, NOTICE_MS)) {
         return process_exited_with(&node->process, STATUS_DAMAGED) &&
-               cluster_log_has(node, "snapshot pointer") && restore_all(chaos);
+               cluster_log_has(node, reason) && restore_all(chaos);
     }
-    (void)printf("  n%u takes part: nobody reads that bit\n", chaos->victim + 1);
+    (void)printf("  n%u takes part\n", chaos->victim + 1);
     chaos->is_down[chaos->victim] = false;
     return cluster_wait_node_ready(&chaos->cluster, chaos->victim, CLUSTER_READY_MS) &&
            process_run(node->log_path, "rm -rf %s.kept", node->data_directory);
+}
+
+static bool restore_snapshot(struct chaos *chaos)
+{
+    return restore_if_it_ended(chaos, "snapshot pointer");
+}
+
+static bool restore_vote(struct chaos *chaos)
+{
+    return restore_if_it_ended(chaos, "remove the data directory");
 }
 
 /* --- The state --- */
@@ -377,6 +406,13 @@ const struct nemesis bit_nemeses[] = {
      .effect = "bits flipped",
      .begin = flip_snapshot,
      .end = restore_snapshot,
+     .hold_ms = 1000,
+     .keeps_majority = true},
+    {.name = "bit-vote",
+     .does = "a bit of a follower's term or vote is flipped while it is off",
+     .effect = "bits flipped",
+     .begin = flip_vote,
+     .end = restore_vote,
      .hold_ms = 1000,
      .keeps_majority = true},
     {.name = "bit-state",
