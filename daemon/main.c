@@ -169,6 +169,7 @@ static enum status open_parts(const struct options *options, struct process *pro
         .joins = options->join != NULL,
         .zone = options->zone,
         .target_voters = (unsigned)options->target_voters,
+        .replace_dead_ms = options->replace_dead_s * 1000,
         .version = HOLDFAST_VERSION,
         .allow_insecure_peers = options->allow_insecure_peers,
         .election_timeout_ms = (unsigned)options->election_timeout_ms,

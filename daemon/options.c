@@ -72,6 +72,8 @@ static const struct setting settings[] = {
      "as the leader: nodes that join get a vote up to so many (3, 5, 7; the same on all nodes)"},
     {"allow-insecure-peers", KIND_FLAG, FIELD(allow_insecure_peers), "false", 0, 0, NULL, NULL,
      "let nodes talk unencrypted beyond loopback"},
+    {"replace-dead-after", KIND_COUNT, FIELD(replace_dead_s), "300", 0, 1000000, NULL, "S",
+     "as the leader: a voter silent for so many seconds loses its seat to a standby (0: never)"},
     {"api-threads", KIND_COUNT, FIELD(api_threads), "0", 0, 256, NULL, "N",
      "threads that serve clients (0: by the number of cores)"},
     {"max-connections", KIND_COUNT, FIELD(max_connections), "65536", 1, 1000000, NULL, "N",

@@ -29,6 +29,7 @@ struct options {
     char *role; /* "auto" or "standby": with join. */
     char *zone;
     uint64_t target_voters;
+    uint64_t replace_dead_s;
     bool allow_insecure_peers;
     uint64_t api_threads;     /* 0: by the number of cores. */
     uint64_t max_connections; /* Of clients. */

@@ -67,6 +67,7 @@ struct agreement_options {
     uint64_t state_time_ms;       /* ... and its time: the cluster's time never goes back. */
     const uint64_t *state_hash;   /* Its hash, two words, copied; NULL: not known. */
     unsigned target_voters;       /* Up to so many of those that join get a vote; 0: 3. */
+    uint64_t replace_dead_ms;     /* A voter silent for so long loses its seat; 0: never. */
     void *data;
     /* Queue @frame towards @peer on its control connection; copied. False if there is none: the
      * frame is lost. */

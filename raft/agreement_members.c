@@ -53,6 +53,13 @@ struct agreement_link *agreement_link(struct agreement *agreement, uint64_t id)
 
 /* --- What the leader knows --- */
 
+/* A leader that was elected just now has no word on how long others were silent before. */
+static uint64_t last_sign(const struct agreement *agreement, const struct agreement_peer *peer)
+{
+    return peer->was_heard && peer->heard_ms > agreement->elected_ms ? peer->heard_ms
+                                                                     : agreement->elected_ms;
+}
+
 static void add_peer(const struct agreement *agreement, const struct agreement_peer *peer,
                      struct membership_view *view)
 {
@@ -62,7 +69,7 @@ static void add_peer(const struct agreement *agreement, const struct agreement_p
         .is_well = agreement_is_fresh(agreement, peer, FRESH_MS) && !peer->status.needs_state,
         .needs_state = peer->status.needs_state,
         .was_heard = peer->was_heard,
-        .silent_ms = peer->was_heard ? agreement->now_ms - peer->heard_ms : 0,
+        .silent_ms = agreement->now_ms - last_sign(agreement, peer),
         .match_index = seam_match_index(agreement->seam, peer->id),
     };
 }
@@ -119,10 +126,9 @@ static bool is_proposing(const struct agreement *agreement)
     return bundle != NULL && bundle->sequence == changes->sequence;
 }
 
-static void propose(struct agreement *agreement, const struct operation *operation)
+static void propose(struct agreement *agreement, struct operation *operations, uint32_t n)
 {
-    struct operation copy = *operation;
-    const struct command command = {.n_operations = 1, .operations = &copy};
+    const struct command command = {.n_operations = n, .operations = operations};
 
     CHECK(!is_proposing(agreement));
     agreement->changes.index = 0;
@@ -225,7 +231,7 @@ static void carry_out(struct agreement *agreement, const struct member_change *c
     operation_of(agreement, change, judgement->id, &operation);
     log_info("cluster", "proposing to %s member=%016" PRIx64 " name=%s", kind_text(change->kind),
              judgement->id, change->name);
-    propose(agreement, &operation);
+    propose(agreement, &operation, 1);
 }
 
 /* Judge a request as the leader, and begin with what it needs. False: it cannot say yet. */
@@ -678,6 +684,33 @@ static void step(struct agreement *agreement)
     take_step(agreement, &next);
 }
 
+/* A voter that is dead for long makes place: at once with its successor, or for nobody. */
+static void replace_dead(struct agreement *agreement)
+{
+    const struct member_change demotion = {.kind = MEMBER_CHANGE_ROLE, .wanted = MEMBER_STANDBY};
+    const struct member_change promotion = {.kind = MEMBER_CHANGE_ROLE, .wanted = MEMBER_VOTER};
+    struct operation operations[2];
+    struct membership_view view;
+    uint64_t successor;
+    uint64_t dead;
+
+    if (agreement->options.replace_dead_ms == 0 || !may_judge(agreement) ||
+        is_proposing(agreement)) {
+        return;
+    }
+    look(agreement, &view);
+    if (!membership_find_dead(&agreement->changes.table, &view, agreement->options.replace_dead_ms,
+                              &dead, &successor)) {
+        return;
+    }
+    log_warn("cluster",
+             "a voter is dead, and a standby gets its seat dead=%016" PRIx64 " standby=%016" PRIx64,
+             dead, successor);
+    operation_of(agreement, &demotion, dead, &operations[0]);
+    operation_of(agreement, &promotion, successor, &operations[1]);
+    propose(agreement, operations, 2);
+}
+
 /* --- Events --- */
 
 /* One that is drained leads only if nobody else can. */
@@ -718,6 +751,7 @@ void agreement_members_tick(struct agreement *agreement)
         agreement->changes.is_dialling = false; /* The asker asks the next one. */
     }
     step(agreement);
+    replace_dead(agreement);
     watch_drain(agreement);
     watch_removal(agreement);
     serve_all(agreement);

@@ -19,6 +19,9 @@
 #include "daemon/base/memory.h"
 #include "daemon/base/mutation.h"
 
+/* Without so many, nobody's seat is given away. */
+#define WELL_VOTERS 3u
+
 /* --- What is wanted --- */
 
 const struct membership_row *membership_find(const struct membership_table *table, uint64_t id)
@@ -301,6 +304,72 @@ void membership_next(const struct membership_table *table, const struct membersh
     if (is_to_lose_vote(table, view->self)) {
         *step = (struct membership_step){.action = MEMBERSHIP_HAND_OVER, .id = view->self};
     }
+}
+
+/* --- Those that are dead --- */
+
+static const struct membership_member *find_silent(const struct search *search, uint64_t limit_ms)
+{
+    for (unsigned i = 0; i < search->view->n_members; i++) {
+        const struct membership_member *member = &search->view->members[i];
+
+        if (member->role == NODE_ROLE_VOTER && !member->is_well && member->silent_ms >= limit_ms &&
+            !is_to_lose_vote(search->table, member->id) &&
+            membership_find(search->table, member->id) != NULL) {
+            return member;
+        }
+    }
+    return NULL;
+}
+
+static unsigned well_voters(const struct membership_view *view)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < view->n_members; i++) {
+        n += view->members[i].role == NODE_ROLE_VOTER && has_matched(view, &view->members[i]) ? 1
+                                                                                              : 0;
+    }
+    return n;
+}
+
+/* With its seat free already, so that its zone is not counted. */
+static const struct membership_member *find_successor(const struct search *search, uint64_t dead)
+{
+    struct membership_table *table = memory_new_zeroed(1, sizeof *table);
+    const struct search after = {.table = table, .view = search->view};
+    const struct membership_member *successor;
+
+    membership_table_copy(search->table, table);
+    for (unsigned i = 0; i < table->n_rows; i++) {
+        if (table->rows[i].id == dead) {
+            table->rows[i].wanted = MEMBER_STANDBY;
+        }
+    }
+    successor = best_candidate(&after, MEMBER_AUTO);
+    membership_table_close(table);
+    free(table);
+    return successor;
+}
+
+bool membership_find_dead(const struct membership_table *table, const struct membership_view *view,
+                          uint64_t limit_ms, uint64_t *dead, uint64_t *successor)
+{
+    const struct search search = {.table = table, .view = view};
+    const struct membership_member *silent = find_silent(&search, limit_ms);
+    const struct membership_member *found;
+
+    if (silent == NULL || !view->may_change || well_voters(view) < WELL_VOTERS ||
+        !is_safe(view, 0, silent->id, false)) {
+        return false;
+    }
+    found = find_successor(&search, silent->id);
+    if (found == NULL) {
+        return false;
+    }
+    *dead = silent->id;
+    *successor = found->id;
+    return true;
 }
 
 /* --- Judging --- */

@@ -66,7 +66,7 @@ struct membership_member {
     bool is_well; /* This node, or heard within a second, and its state is complete. */
     bool needs_state;
     bool was_heard;
-    uint64_t silent_ms; /* Since it was heard. */
+    uint64_t silent_ms; /* Since it was heard, or since this node leads. */
     uint64_t match_index;
 };
 
@@ -100,6 +100,12 @@ struct membership_step {
  * but may lack what is under way: the caller lets nothing new get under way until it has all. */
 void membership_next(const struct membership_table *table, const struct membership_view *view,
                      struct membership_step *step);
+
+/* Is there a voter that was silent for @limit_ms, and a standby that joined for a vote and could
+ * have its seat at once? Never with fewer than three voters that are well: then a mistake could
+ * cost the majority. */
+bool membership_find_dead(const struct membership_table *table, const struct membership_view *view,
+                          uint64_t limit_ms, uint64_t *dead, uint64_t *successor);
 
 enum membership_verdict {
     MEMBERSHIP_DONE,      /* It is so. */

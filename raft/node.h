@@ -36,6 +36,7 @@ struct node_options {
     bool joins;                  /* An empty node waits to be taken into a cluster. */
     const char *zone;            /* NULL: none. */
     unsigned target_voters;      /* Up to so many are made of those that join. 0: 3. */
+    uint64_t replace_dead_ms;    /* A voter silent for so long loses its seat; 0: never. */
     const char *version;
     bool allow_insecure_peers;      /* Peers may talk beyond loopback without TLS. */
     unsigned election_timeout_ms;   /* 0: 150. */

@@ -426,6 +426,7 @@ static enum status open_agreement(struct node *node, struct error *error)
         .state_time_ms = node->position.time_ms,
         .state_hash = node->position.hash,
         .target_voters = node->options.target_voters,
+        .replace_dead_ms = node->options.replace_dead_ms,
         .data = node,
         .send = on_send,
         .execute = on_execute,

@@ -273,7 +273,8 @@ static void assert_nothing_is_lost(struct fixture *f)
 /* --- Fixtures --- */
 
 /* Slots for NODES nodes; @n_founders of them form the cluster. */
-static struct fixture *open_fixture(unsigned n_founders, const char *target_voters)
+static struct fixture *open_fixture(unsigned n_founders, const char *target_voters,
+                                    const char *replace_dead_after)
 {
     struct fixture *f = calloc(1, sizeof *f);
     size_t used = 0;
@@ -287,6 +288,8 @@ static struct fixture *open_fixture(unsigned n_founders, const char *target_vote
 
         node->extra[0] = "--target-voters";
         node->extra[1] = target_voters;
+        node->extra[2] = "--replace-dead-after";
+        node->extra[3] = replace_dead_after;
         if (i < n_founders) {
             used +=
                 (size_t)snprintf(f->founders + used, sizeof f->founders - used, "%s%s=127.0.0.1:%u",
@@ -304,13 +307,19 @@ static struct fixture *open_fixture(unsigned n_founders, const char *target_vote
 
 static int setup_one(void **state)
 {
-    *state = open_fixture(1, "5");
+    *state = open_fixture(1, "5", "0");
+    return 0;
+}
+
+static int setup_one_with_autopilot(void **state)
+{
+    *state = open_fixture(1, "5", "2");
     return 0;
 }
 
 static int setup_three(void **state)
 {
-    *state = open_fixture(3, "3");
+    *state = open_fixture(3, "3", "0");
     return 0;
 }
 
@@ -381,6 +390,28 @@ static void every_node_is_replaced_under_load(void **state)
         wait_for_writes(f);
     }
     kill_and_restart(f, find_leader(f));
+    assert_nothing_is_lost(f);
+    f->passed = true;
+}
+
+static void the_seat_of_a_dead_voter_is_filled(void **state)
+{
+    struct fixture *f = *state;
+    unsigned dead;
+    unsigned i;
+
+    start_load(f);
+    for (i = 1; i < 6; i++) {
+        start_joiner(f, i);
+        wait_role(f, i, i < 5 ? "voter" : "standby");
+    }
+    dead = (find_leader(f) + 1) % 5;
+    cluster_kill(&f->cluster, dead);
+    wait_role(f, 5, "voter");
+    wait_role(f, dead, "standby");
+    assert_true(cluster_start_node(&f->cluster, dead)); /* It comes back, as a standby. */
+    assert_true(cluster_wait_node_ready(&f->cluster, dead, CLUSTER_READY_MS));
+    wait_role(f, dead, "standby");
     assert_nothing_is_lost(f);
     f->passed = true;
 }
@@ -608,6 +639,10 @@ static void leadership_goes_where_it_is_sent(void **state)
     change(f, CLUSTER_NOBODY, "PATCH", target, "{\"drained\":false}");
     change(f, CLUSTER_NOBODY, "POST", "/v1/cluster/transfer", body);
     assert_int_equal(find_leader(f), next);
+    change(f, CLUSTER_NOBODY, "PATCH", target, "{\"drained\":true}");
+    kill_and_restart(f, next); /* That undoes it. */
+    change(f, CLUSTER_NOBODY, "POST", "/v1/cluster/transfer", body);
+    assert_int_equal(find_leader(f), next);
     change(f, CLUSTER_NOBODY, "POST", "/v1/cluster/transfer", NULL);
     assert_true(wait_until(another_leads, &wait, CHANGE_MS));
     assert_nothing_is_lost(f);
@@ -622,6 +657,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST_ONE(one_node_becomes_five_and_three_under_load),
         TEST_THREE(every_node_is_replaced_under_load),
+        cmocka_unit_test_setup_teardown(the_seat_of_a_dead_voter_is_filled,
+                                        setup_one_with_autopilot, teardown),
         TEST_THREE(a_joiner_that_is_killed_goes_on),
         TEST_THREE(a_joiner_needs_no_settings_once_it_was_accepted),
         TEST_THREE(one_that_was_removed_does_not_come_back),

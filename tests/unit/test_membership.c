@@ -287,6 +287,70 @@ static void members_without_a_vote_come_and_go(void **state)
     assert_step(f, MEMBERSHIP_REMOVE, 4, 0);
 }
 
+/* --- Those that are dead --- */
+
+static void assert_dead(struct fixture *f, uint64_t limit_ms, bool found)
+{
+    uint64_t dead = 0;
+    uint64_t successor = 0;
+
+    assert_int_equal(membership_find_dead(&f->table, &f->view, limit_ms, &dead, &successor), found);
+    if (found) {
+        assert_int_equal(dead, 3);
+        assert_int_equal(successor, 5);
+    }
+}
+
+static void the_seat_of_a_dead_voter_goes_to_a_standby_that_joined_for_it(void **state)
+{
+    struct fixture *f = *state;
+    struct membership_member *standby;
+
+    add_row(f, 4, MEMBER_AS_IS);
+    add_row(f, 5, MEMBER_AUTO);
+    add_member(f, 4, NODE_ROLE_VOTER);
+    standby = add_member(f, 5, NODE_ROLE_STANDBY);
+    make_ill(&f->view.members[2]);
+    assert_dead(f, 12001, false); /* Not yet. */
+    assert_dead(f, 12000, true);
+
+    f->view.may_change = false;
+    assert_dead(f, 12000, false);
+    f->view.may_change = true;
+    standby->match_index = COMMITTED - MEMBERSHIP_CAUGHT_UP - 1;
+    assert_dead(f, 12000, false);
+    standby->match_index = COMMITTED;
+    f->table.rows[4].wanted = MEMBER_STANDBY; /* It is to have none. */
+    assert_dead(f, 12000, false);
+    f->table.rows[4].wanted = MEMBER_AUTO;
+    f->table.rows[2].wanted = MEMBER_STANDBY; /* It is on its way out already. */
+    assert_dead(f, 12000, false);
+}
+
+static void with_two_voters_that_are_well_no_seat_is_given_away(void **state)
+{
+    struct fixture *f = *state;
+
+    add_row(f, 5, MEMBER_AUTO);
+    add_member(f, 5, NODE_ROLE_STANDBY);
+    make_ill(&f->view.members[2]);
+    assert_dead(f, 12000, false);
+}
+
+static void with_two_dead_voters_no_seat_is_given_away(void **state)
+{
+    struct fixture *f = *state;
+
+    for (uint64_t id = 4; id <= 7; id++) {
+        add_row(f, id, id == 5 ? MEMBER_AUTO : MEMBER_AS_IS);
+        add_member(f, id, id == 5 ? NODE_ROLE_STANDBY : NODE_ROLE_VOTER);
+    }
+    make_ill(&f->view.members[2]);
+    assert_dead(f, 12000, true);
+    make_ill(&f->view.members[6]); /* Every change waits for it. */
+    assert_dead(f, 12000, false);
+}
+
 /* --- Judging --- */
 
 static void judge(struct fixture *f, enum member_change_kind kind, const char *name,
@@ -534,6 +598,9 @@ int main(void)
         TEST(the_last_voter_stays),
         TEST(a_leader_that_is_to_go_hands_over_last),
         TEST(members_without_a_vote_come_and_go),
+        TEST(the_seat_of_a_dead_voter_goes_to_a_standby_that_joined_for_it),
+        TEST(with_two_voters_that_are_well_no_seat_is_given_away),
+        TEST(with_two_dead_voters_no_seat_is_given_away),
         TEST(a_name_and_addresses_belong_to_one),
         TEST(a_cluster_has_a_largest_size),
         TEST(one_that_joins_is_done_when_it_is_in_the_configuration),
