@@ -117,20 +117,14 @@ enum status inbox_change(struct inbox *inbox, struct member_change *change)
     return STATUS_BUSY;
 }
 
-void inbox_take_changes(struct inbox *inbox, struct queue *changes)
-{
-    lock(inbox);
-    queue_append(changes, &inbox->changes);
-    unlock(inbox);
-}
-
 void inbox_take(struct inbox *inbox, struct queue *submissions, struct queue *reads,
-                struct queue *executed)
+                struct queue *executed, struct queue *changes)
 {
     lock(inbox);
     queue_append(submissions, &inbox->submissions);
     queue_append(reads, &inbox->reads);
     queue_append(executed, &inbox->executed);
+    queue_append(changes, &inbox->changes);
     inbox->n_executed = 0;
     inbox->is_woken = false;
     unlock(inbox);

@@ -52,10 +52,10 @@ MUST_USE enum status inbox_change(struct inbox *inbox, struct member_change *cha
 /* Any thread: run on_mail() soon. */
 void inbox_wake(struct inbox *inbox);
 
-/* The consensus thread: move out what came. The queues are added to. */
+/* The consensus thread: move out what came, all of it at once, as only what comes into an empty
+ * inbox wakes the thread. The queues are added to. */
 void inbox_take(struct inbox *inbox, struct queue *submissions, struct queue *reads,
-                struct queue *executed);
-void inbox_take_changes(struct inbox *inbox, struct queue *changes);
+                struct queue *executed, struct queue *changes);
 
 /* The apply thread: the result of one command of @submission; the answer leaves with
  * inbox_executed(), which gives @work to the consensus thread. That has no hurry with what it only

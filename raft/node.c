@@ -166,13 +166,11 @@ void node_status(struct node *node, struct node_status *status)
 /* --- The loop --- */
 
 /* Without agreement: there is no cluster yet, or not any more. */
-static void turn_away(struct node *node, struct queue *submissions, struct queue *reads)
+static void turn_away(struct node *node, struct queue *submissions, struct queue *reads,
+                      struct queue *changes)
 {
     enum status status = node->is_leaving ? STATUS_CLOSED : STATUS_NO_LEADER;
-    struct queue changes;
     struct link *link;
-
-    queue_init(&changes);
 
     while ((link = queue_pop(submissions)) != NULL) {
         struct submission *submission = CONTAINER_OF(link, struct submission, message.link);
@@ -186,8 +184,7 @@ static void turn_away(struct node *node, struct queue *submissions, struct queue
         ticket->status = status;
         inbox_answer_read(&node->inbox, ticket);
     }
-    inbox_take_changes(&node->inbox, &changes);
-    while ((link = queue_pop(&changes)) != NULL) {
+    while ((link = queue_pop(changes)) != NULL) {
         struct member_change *change = CONTAINER_OF(link, struct member_change, message.link);
 
         change->status = status;
@@ -207,9 +204,9 @@ static void read_mail(struct node *node)
     queue_init(&reads);
     queue_init(&executed);
     queue_init(&changes);
-    inbox_take(&node->inbox, &submissions, &reads, &executed);
+    inbox_take(&node->inbox, &submissions, &reads, &executed, &changes);
     if (node->agreement == NULL) {
-        turn_away(node, &submissions, &reads);
+        turn_away(node, &submissions, &reads, &changes);
         CHECK(queue_is_empty(&executed)); /* Only agreement has anything executed. */
         return;
     }
@@ -225,7 +222,6 @@ static void read_mail(struct node *node)
         agreement_read(node->agreement, CONTAINER_OF(link, struct read_ticket, message.link),
                        node_now_ms(node));
     }
-    inbox_take_changes(&node->inbox, &changes);
     while ((link = queue_pop(&changes)) != NULL) {
         agreement_change(node->agreement, CONTAINER_OF(link, struct member_change, message.link),
                          node_now_ms(node));
@@ -336,6 +332,7 @@ static void finish(struct node *node)
     struct queue submissions;
     struct queue reads;
     struct queue executed;
+    struct queue changes;
     struct link *link;
 
     node->is_leaving = true;
@@ -353,8 +350,9 @@ static void finish(struct node *node)
     queue_init(&submissions);
     queue_init(&reads);
     queue_init(&executed);
-    inbox_take(&node->inbox, &submissions, &reads, &executed);
-    turn_away(node, &submissions, &reads);
+    queue_init(&changes);
+    inbox_take(&node->inbox, &submissions, &reads, &executed, &changes);
+    turn_away(node, &submissions, &reads, &changes);
     while ((link = queue_pop(&executed)) != NULL) {
         struct applied *work = CONTAINER_OF(link, struct applied, link);
 

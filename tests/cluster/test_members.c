@@ -29,6 +29,7 @@
 #define JOINER_ROUNDS   14
 #define JOINER_STEP_MS  35
 #define SMALL_CHANGE_MS 1500
+#define STILL_MS        1500 /* Long enough for another leader, and to count as not well. */
 
 struct fixture {
     struct cluster cluster;
@@ -416,13 +417,76 @@ static void the_seat_of_a_dead_voter_is_filled(void **state)
     f->passed = true;
 }
 
-/* --- Joiners that die --- */
+/* --- Changes while a node is cut off --- */
 
 static void wipe(struct cluster_node *node)
 {
     assert_true(remove_tree(node->data_directory));
     assert_int_equal(mkdir(node->data_directory, 0700), 0);
 }
+
+/* Nobody hears of @victim while the change is asked for, and for a while after it. */
+static void change_while_still(struct fixture *f, unsigned victim, const char *method,
+                               const char *target, const char *body)
+{
+    struct http_client client = cluster_client(present_node(f, victim));
+    struct http_response response = {0};
+
+    assert_true(process_signal(&f->cluster.nodes[victim].process, SIGSTOP));
+    client.timeout_ms = STILL_MS;
+    (void)http_call(&client, &response, method, target, NULL, body); /* It may not be done yet. */
+    pause_ms(STILL_MS);
+    assert_true(process_signal(&f->cluster.nodes[victim].process, SIGCONT));
+    http_response_close(&response);
+    http_client_close(&client);
+    change(f, CLUSTER_NOBODY, method, target, body);
+}
+
+static void one_joins_and_goes_while(struct fixture *f, bool the_leader_is_still)
+{
+    const unsigned joiner = 3;
+    unsigned leader = find_leader(f);
+    unsigned victim = the_leader_is_still ? leader : (leader + 1) % 3;
+
+    assert_true(cluster_start_node(&f->cluster, joiner));
+    assert_true(process_signal(&f->cluster.nodes[victim].process, SIGSTOP));
+    pause_ms(STILL_MS);
+    assert_true(process_signal(&f->cluster.nodes[victim].process, SIGCONT));
+    assert_true(cluster_wait_node_ready(&f->cluster, joiner, CLUSTER_READY_MS));
+    atomic_store(&f->cluster.nodes[joiner].is_absent, false);
+    wait_role(f, joiner, "standby");
+
+    victim = the_leader_is_still ? find_leader(f) : (find_leader(f) + 1) % 3;
+    change_while_still(f, victim, "PATCH", "/v1/cluster/members/n4", "{\"role\":\"voter\"}");
+    wait_role(f, joiner, "voter");
+    wait_for_writes(f);
+
+    victim = the_leader_is_still ? find_leader(f) : (find_leader(f) + 1) % 3;
+    if (victim == joiner) { /* The one that goes is not the one that is cut off. */
+        change(f, CLUSTER_NOBODY, "POST", "/v1/cluster/transfer", "{\"to\":\"n1\"}");
+        victim = 0;
+    }
+    atomic_store(&f->cluster.nodes[joiner].is_absent, true);
+    change_while_still(f, victim, "DELETE", "/v1/cluster/members/n4", NULL);
+    wait_role(f, joiner, "");
+    assert_true(process_wait(&f->cluster.nodes[joiner].process, CHANGE_MS));
+    assert_true(process_exited_with(&f->cluster.nodes[joiner].process, EXIT_REMOVED));
+    wipe(&f->cluster.nodes[joiner]);
+    wait_for_writes(f);
+}
+
+static void changes_outlast_a_node_that_is_cut_off(void **state)
+{
+    struct fixture *f = *state;
+
+    start_load(f);
+    one_joins_and_goes_while(f, false);
+    one_joins_and_goes_while(f, true);
+    assert_nothing_is_lost(f);
+    f->passed = true;
+}
+
+/* --- Joiners that die --- */
 
 static void a_joiner_that_is_killed_goes_on(void **state)
 {
@@ -659,6 +723,7 @@ int main(void)
         TEST_THREE(every_node_is_replaced_under_load),
         cmocka_unit_test_setup_teardown(the_seat_of_a_dead_voter_is_filled,
                                         setup_one_with_autopilot, teardown),
+        TEST_THREE(changes_outlast_a_node_that_is_cut_off),
         TEST_THREE(a_joiner_that_is_killed_goes_on),
         TEST_THREE(a_joiner_needs_no_settings_once_it_was_accepted),
         TEST_THREE(one_that_was_removed_does_not_come_back),
