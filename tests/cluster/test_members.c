@@ -512,6 +512,29 @@ static void a_joiner_that_is_killed_goes_on(void **state)
     f->passed = true;
 }
 
+/* It gets the whole state from a member, and dies meanwhile. */
+static void a_joiner_that_no_log_reaches_gets_the_state(void **state)
+{
+    struct fixture *f = *state;
+    const unsigned joiner = 3;
+    unsigned i;
+
+    start_load(f);
+    expect_ballast(&f->cluster.nodes[0], test_seed());
+    for (i = 0; i < 3; i++) {
+        assert_true(cluster_start_node(&f->cluster, joiner));
+        pause_ms(400 + i * JOINER_STEP_MS);
+        cluster_kill(&f->cluster, joiner);
+    }
+    start_joiner(f, joiner);
+    wait_role(f, joiner, "standby");
+    assert_true(cluster_wait_node_ready(&f->cluster, joiner, CLUSTER_READY_MS));
+    assert_true(cluster_log_has(&f->cluster.nodes[joiner], "takes the place of the own one"));
+    wait_for_writes(f);
+    assert_nothing_is_lost(f);
+    f->passed = true;
+}
+
 static void a_joiner_needs_no_settings_once_it_was_accepted(void **state)
 {
     struct fixture *f = *state;
@@ -725,6 +748,7 @@ int main(void)
                                         setup_one_with_autopilot, teardown),
         TEST_THREE(changes_outlast_a_node_that_is_cut_off),
         TEST_THREE(a_joiner_that_is_killed_goes_on),
+        TEST_THREE(a_joiner_that_no_log_reaches_gets_the_state),
         TEST_THREE(a_joiner_needs_no_settings_once_it_was_accepted),
         TEST_THREE(one_that_was_removed_does_not_come_back),
         TEST_THREE(one_that_was_removed_while_it_was_off_learns_it),

@@ -15,8 +15,6 @@
 #include "tests/lib/under_load.h"
 
 #define TEST_LIMIT_S  300
-#define BALLAST_ITEMS 220 /* Logs are cut behind 64 MiB, and keep another 64. */
-#define BALLAST_BYTES 900000
 #define KILLS         4
 #define KILL_AFTER_MS 700 /* At most. */
 #define OFFERED_MS    20000
@@ -36,30 +34,6 @@ static int teardown(void **state)
 static unsigned a_follower(const struct under_load *f)
 {
     return (f->leader + 1) % CLUSTER_NODES;
-}
-
-/* So much that the log of those who are there is cut behind the one who is not. */
-static void write_ballast(struct under_load *f)
-{
-    struct http_client client = cluster_client(&f->cluster.nodes[f->leader]);
-    char *body = malloc(BALLAST_BYTES + 3);
-    uint64_t random = test_seed();
-    struct answer answer = {0};
-    char target[96];
-
-    assert_non_null(body);
-    body[0] = '"';
-    memcpy(&body[BALLAST_BYTES + 1], "\"", 2);
-    for (unsigned i = 0; i < BALLAST_ITEMS; i++) {
-        for (unsigned at = 1; at <= BALLAST_BYTES; at++) { /* Does not compress to much less. */
-            body[at] = (char)('a' + random_next(&random) % 26);
-        }
-        (void)snprintf(target, sizeof target, "/v1/namespaces/default/items/ballast/%u", i);
-        expect(&answer, &client, 201, "PUT", target, NULL, body);
-    }
-    answer_close(&answer);
-    http_client_close(&client);
-    free(body);
 }
 
 struct awaited {
@@ -88,7 +62,7 @@ static void leave_behind(struct under_load *f, unsigned node)
     under_load_goes_on(f);
     cluster_kill(&f->cluster, node);
     under_load_goes_on(f);
-    write_ballast(f);
+    expect_ballast(&f->cluster.nodes[f->leader], test_seed());
     assert_true(cluster_start_node(&f->cluster, node));
     wait_for_log(f, node, "gets the state from another member");
 }

@@ -9,6 +9,12 @@
 
 #include <cmocka.h>
 
+#include "tests/lib/deadline.h"
+
+/* Logs are cut behind 64 MiB, and keep another 64. */
+#define BALLAST_ITEMS 220
+#define BALLAST_BYTES 900000
+
 static void take_answer(struct answer *answer, enum http_outcome outcome, unsigned status,
                         const char *method, const char *target)
 {
@@ -123,4 +129,26 @@ void answer_close(struct answer *answer)
     json_decref(answer->body);
     answer->body = NULL;
     http_response_close(&answer->response);
+}
+
+void expect_ballast(const struct cluster_node *node, uint64_t random)
+{
+    struct http_client client = cluster_client(node);
+    char *body = malloc(BALLAST_BYTES + 3);
+    struct answer answer = {0};
+    char target[96];
+
+    assert_non_null(body);
+    body[0] = '"';
+    memcpy(&body[BALLAST_BYTES + 1], "\"", 2);
+    for (unsigned i = 0; i < BALLAST_ITEMS; i++) {
+        for (unsigned at = 1; at <= BALLAST_BYTES; at++) { /* Does not compress to much less. */
+            body[at] = (char)('a' + random_next(&random) % 26);
+        }
+        (void)snprintf(target, sizeof target, "/v1/namespaces/default/items/ballast/%u", i);
+        expect(&answer, &client, 201, "PUT", target, NULL, body);
+    }
+    answer_close(&answer);
+    http_client_close(&client);
+    free(body);
 }

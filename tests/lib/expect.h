@@ -5,7 +5,7 @@
 
 #include <jansson.h>
 
-#include "tests/lib/http_client.h"
+#include "tests/lib/cluster.h"
 
 /* The answer to the last request. */
 struct answer {
@@ -35,5 +35,10 @@ const char *answer_string(const struct answer *answer, const char *path);
 const char *answer_header(const struct answer *answer, const char *name);
 
 void answer_close(struct answer *answer);
+
+/* Write so much through @node that the logs of those who are there are cut behind those who are
+ * not.
+ */
+void expect_ballast(const struct cluster_node *node, uint64_t random);
 
 #endif
