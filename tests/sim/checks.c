@@ -79,7 +79,9 @@ void checks_command(struct cluster *cluster, uint64_t index, struct slice bytes,
 
     CHECK(command_decode(bytes, &command, NULL) == STATUS_OK);
     number = model_op_number(&command);
-    if (number == UINT64_MAX) { /* Maintenance. */
+    if (command.operations[0].kind >= OPERATION_MEMBER_ADD) {
+        churn_command(cluster, index, &command.operations[0]);
+    } else if (number == UINT64_MAX) { /* Maintenance. */
         cluster->is_due = false;
         cluster->counts.maintained++;
     } else {
@@ -189,7 +191,8 @@ void cluster_check_converged(struct cluster *cluster, uint64_t index)
     for (unsigned i = 0; i < MAX_NODES; i++) {
         const struct node *node = &cluster->nodes[i];
 
-        if (!node->is_alive || cluster_needs_state(cluster, i)) {
+        if (!node->is_alive || cluster_needs_state(cluster, i) ||
+            !churn_gets_entries(cluster, node)) {
             continue;
         }
         SIM_EXPECT(cluster->sim,

@@ -25,7 +25,7 @@ void cluster_crash(struct cluster *cluster, unsigned number)
 void cluster_restart(struct cluster *cluster, unsigned number)
 {
     if (cluster->nodes[number].id != 0 && !cluster->nodes[number].is_alive &&
-        !cluster->nodes[number].is_lost) {
+        !cluster->nodes[number].is_lost && !cluster->nodes[number].is_absent) {
         node_boot(&cluster->nodes[number], false);
     }
 }
@@ -60,16 +60,25 @@ struct cluster *cluster_open(struct sim *sim, const struct cluster_options *opti
     CHECK(options->n_nodes > 0 && options->n_nodes <= MAX_NODES);
     cluster->sim = sim;
     cluster->options = *options;
+    if (options->n_founders == 0) {
+        cluster->options.n_founders = options->n_nodes;
+    }
     cluster->loss_percent = options->loss_percent;
     model_open(&cluster->model);
     for (unsigned i = 0; i < options->n_nodes; i++) {
         init_node(cluster, i);
+        cluster->founder_ids[i] = cluster->nodes[i].id;
+        cluster->nodes[i].is_absent = i >= cluster->options.n_founders;
+        cluster->nodes[i].is_accepted = !cluster->nodes[i].is_absent;
     }
     if (options->clock_jumps) {
         cluster->nodes[sim_between(sim, 0, options->n_nodes - 1)].wall_offset_ms =
             sim_once_in(sim, 2) ? 3600000 : -3600000;
     }
-    for (unsigned i = 0; i < options->n_nodes; i++) {
+    if (options->has_churn) {
+        churn_open(cluster);
+    }
+    for (unsigned i = 0; i < cluster->options.n_founders; i++) {
         node_boot(&cluster->nodes[i], true);
     }
     network_start(cluster);
@@ -94,6 +103,7 @@ void cluster_close(struct cluster *cluster)
     checks_close(cluster);
     histories_close(&cluster->histories);
     model_close(&cluster->model);
+    churn_close(cluster);
     free(cluster);
 }
 
@@ -142,6 +152,11 @@ unsigned cluster_size(const struct cluster *cluster)
 bool cluster_has(const struct cluster *cluster, unsigned number)
 {
     return cluster->nodes[number].id != 0;
+}
+
+bool cluster_has_churn(const struct cluster *cluster)
+{
+    return cluster->churn != NULL;
 }
 
 void cluster_run(struct cluster *cluster, uint64_t ms)
@@ -374,6 +389,7 @@ unsigned cluster_last_flags(const struct cluster *cluster)
 void cluster_counts(const struct cluster *cluster, struct cluster_counts *counts)
 {
     *counts = cluster->counts;
+    counts->changes = churn_done(cluster);
     for (unsigned i = 0; i < MAX_NODES; i++) {
         const struct node *node = &cluster->nodes[i];
         struct node_status status = {.snapshots = 0};
@@ -388,6 +404,7 @@ void cluster_counts(const struct cluster *cluster, struct cluster_counts *counts
 
 void cluster_describe(struct cluster *cluster)
 {
+    churn_describe(cluster);
     for (unsigned i = 0; i < MAX_NODES; i++) {
         struct seam_view view;
         struct node_status status;

@@ -18,7 +18,9 @@
 struct cluster;
 
 struct cluster_options {
-    unsigned n_nodes;          /* At first: all of them are voters. */
+    unsigned n_nodes;          /* At first: all of them are voters, but for the next. */
+    unsigned n_founders;       /* So many are members at first; 0: all. The others may join. */
+    bool has_churn;            /* Members come, change and go. */
     unsigned loss_percent;     /* Of raft's messages. */
     unsigned client_period_ms; /* The longest pause between two requests of a client. */
     uint64_t snapshot_threshold_bytes;
@@ -43,6 +45,9 @@ bool cluster_is_voter(const struct cluster *cluster, unsigned node);
 int cluster_add(struct cluster *cluster);
 /* It ends for good, and its disk with it. Another one may take its place. */
 void cluster_remove(struct cluster *cluster, unsigned node);
+bool cluster_has_churn(const struct cluster *cluster);
+/* Nobody asks for changes of members any more; what is agreed upon goes on. */
+void cluster_end_churn(struct cluster *cluster);
 
 /* Let time pass. */
 void cluster_run(struct cluster *cluster, uint64_t ms);
@@ -113,6 +118,7 @@ struct cluster_counts {
     uint64_t compared;  /* States of different nodes at an equal index. */
     uint64_t transfers; /* Of the state to a node that lacked it. */
     uint64_t histories; /* Of items and sessions that were checked. */
+    uint64_t changes;   /* Of members, that were done. */
 };
 void cluster_counts(const struct cluster *cluster, struct cluster_counts *counts);
 

@@ -23,7 +23,6 @@
 #define SIM_PENDING_BYTES    (1u << 20)
 #define SIM_APPLY_BYTES      (1u << 20)
 #define SIM_PEER_QUEUE_BYTES (512u << 10)
-
 enum op_fate { OP_OPEN, OP_ACKNOWLEDGED, OP_REFUSED, OP_UNCERTAIN };
 
 /* One try of a client's request. The command carries its number, so that it is known in the log. */
@@ -65,8 +64,10 @@ struct node {
     unsigned number;
     uint64_t id; /* 0: there is no such node. */
     bool is_alive;
-    bool is_lost; /* Its disk lost what it must not: it never starts again. */
-    bool is_mute; /* Raft's messages from and to it are lost. */
+    bool is_lost;     /* Its disk lost what it must not: it never starts again. */
+    bool is_absent;   /* It is no member, and waits to be one. */
+    bool is_accepted; /* It was offered an id, and stored it. */
+    bool is_mute;     /* Raft's messages from and to it are lost. */
     bool in_turn;
     bool is_receiving; /* The state of another node. */
     struct sim_owner owner;
@@ -91,6 +92,8 @@ struct cluster {
     struct sim *sim;
     struct cluster_options options;
     struct node nodes[MAX_NODES];
+    uint64_t founder_ids[MAX_NODES];
+    struct churn *churn; /* Or NULL. */
     /* The network. */
     bool cut[MAX_NODES][MAX_NODES];
     uint64_t link_ms[MAX_NODES][MAX_NODES];
@@ -136,6 +139,22 @@ unsigned network_raft_send(void *node, const struct raft_message *message);
 bool network_frame_send(void *node, uint64_t peer, const struct frame *frame);
 void network_start(struct cluster *cluster);
 void network_drop_cut(struct cluster *cluster);
+
+/* churn.c */
+void churn_open(struct cluster *cluster);
+void churn_close(struct cluster *cluster);
+/* A command on the table of members is executed for the first time. */
+void churn_command(struct cluster *cluster, uint64_t index, const struct operation *operation);
+/* Tell agreement what the table says. */
+void churn_tick(struct node *node);
+void churn_dial(void *node, const char *peer_address);
+void churn_answer(void *node, struct member_change *change);
+/* The node ends as one that was removed. */
+void churn_retire(struct node *node);
+/* Is it sent what is committed, by what the leader says? */
+bool churn_gets_entries(const struct cluster *cluster, const struct node *node);
+void churn_describe(struct cluster *cluster);
+uint64_t churn_done(const struct cluster *cluster);
 
 /* clients.c */
 void clients_start(struct node *node);

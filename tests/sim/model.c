@@ -276,7 +276,7 @@ uint64_t model_op_number(const struct command *command)
     const struct operation *operation = &command->operations[0];
     struct slice label;
 
-    if (operation->kind == OPERATION_MAINTAIN) {
+    if (operation->kind == OPERATION_MAINTAIN || operation->kind >= OPERATION_MEMBER_ADD) {
         return UINT64_MAX;
     }
     label = operation->kind == OPERATION_EVENTS_APPEND ? operation->append.create.user_id.value

@@ -102,6 +102,7 @@ static void on_tick(void *data)
 
     *next = node;
     sim_at(sim, now_ms + TICK_MS, &node->owner, on_tick, next);
+    churn_tick(node);
     agreement_tick(node->agreement, now_ms, WALL_EPOCH_MS + now_ms + (uint64_t)node->wall_offset_ms,
                    node->free_disk_bytes);
     want_state(node);
@@ -117,6 +118,11 @@ static void on_supervised(void *data)
     cluster_restart(node->cluster, node->number);
 }
 
+static void on_retired(void *data)
+{
+    churn_retire(*(struct node **)data);
+}
+
 static void on_exit_wanted(void *data, enum node_exit why, const struct error *error)
 {
     struct node *node = data;
@@ -125,9 +131,12 @@ static void on_exit_wanted(void *data, enum node_exit why, const struct error *e
 
     sim_trace(node->cluster->sim, "node %u wants to end: %s", node->number, error->text);
     *event = node;
-    sim_at(node->cluster->sim, sim_now_ms(node->cluster->sim), &node->owner, on_supervised, event);
-    SIM_EXPECT(node->cluster->sim, why == NODE_EXIT_RESTART, "node %u ends: %s", node->number,
-               error->text);
+    sim_at(node->cluster->sim, sim_now_ms(node->cluster->sim), &node->owner,
+           why == NODE_EXIT_REMOVED ? on_retired : on_supervised, event);
+    SIM_EXPECT(node->cluster->sim,
+               why == NODE_EXIT_RESTART ||
+                   (why == NODE_EXIT_REMOVED && node->cluster->churn != NULL),
+               "node %u ends: %s", node->number, error->text);
 }
 
 static void open_agreement(struct node *node)
@@ -153,6 +162,8 @@ static void open_agreement(struct node *node)
         .executor_queued_bytes = executor_queued_bytes,
         .executor_next_due_ms = executor_next_due_ms,
         .exit = on_exit_wanted,
+        .answer_change = churn_answer,
+        .dial = churn_dial,
     };
 
     CHECK(agreement_open(&options, node->seam, sim_now_ms(node->cluster->sim), &node->agreement,
@@ -164,7 +175,7 @@ static void bootstrap(struct node *node)
     struct seam_configuration configuration = {.n_members = 0};
 
     for (unsigned i = 0; i < MAX_NODES; i++) {
-        if (node->cluster->nodes[i].id != 0) {
+        if (node->cluster->nodes[i].id != 0 && !node->cluster->nodes[i].is_absent) {
             configuration.members[configuration.n_members++] =
                 (struct seam_member){.id = node->cluster->nodes[i].id, .role = NODE_ROLE_VOTER};
         }

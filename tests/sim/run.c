@@ -24,6 +24,13 @@ static void draw_options(struct sim *sim, struct cluster_options *options)
     options->is_disorderly = sim_once_in(sim, 4);
     options->breaks = sim_once_in(sim, 2);
     options->has_state = sim_once_in(sim, 2);
+    options->has_churn = sim_once_in(sim, 2);
+    if (options->has_churn) {
+        options->n_founders = sim_between(sim, 1, 5);
+        options->n_nodes = 7;
+        options->clock_jumps = false; /* One clock of two may be wrong, then both count. */
+        options->snapshot_threshold_bytes = MANY_BYTES; /* Nobody is given a state that it lacks. */
+    }
     if (options->has_state) {
         options->client_period_ms += 50; /* It costs more. */
     }
@@ -33,12 +40,14 @@ static void draw_options(struct sim *sim, struct cluster_options *options)
 static void heal(struct sim *sim, struct cluster *cluster)
 {
     unsigned n_nodes = cluster_size(cluster);
-    int dead = sim_once_in(sim, 3) ? (int)sim_between(sim, 0, n_nodes - 1) : -1;
+    bool may_lose = sim_once_in(sim, 3) && !cluster_has_churn(cluster); /* It may be one of two. */
+    int dead = may_lose ? (int)sim_between(sim, 0, n_nodes - 1) : -1;
 
     for (unsigned i = 0; i < n_nodes; i++) {
         dead = cluster_is_lost(cluster, i) ? (int)i : dead;
     }
     cluster_heal(cluster);
+    cluster_end_churn(cluster);
     cluster_set_loss(cluster, 0);
     for (unsigned i = 0; i < n_nodes; i++) {
         if ((int)i == dead) {
@@ -58,6 +67,9 @@ static bool has_majority(const struct cluster *cluster, int without)
     unsigned n_voters = 0;
     unsigned n = 0;
 
+    if (cluster_has_churn(cluster) && without < 0) {
+        return true; /* All are there. */
+    }
     for (unsigned i = 0; i < cluster_size(cluster); i++) {
         if (cluster_is_voter(cluster, i)) {
             n_voters++;
@@ -180,7 +192,9 @@ bool run_seed(struct run *run)
     draw_options(sim, &options);
     faults_draw(&faults, run->seed, options.n_nodes, FAULTS_MS);
     for (unsigned i = 0; i < faults.n; i++) {
-        faults.fault[i].is_off = run->without[i];
+        faults.fault[i].is_off =
+            run->without[i] || (options.has_churn && (faults.fault[i].kind == FAULT_LOST_LOG ||
+                                                      faults.fault[i].kind == FAULT_CLOCK));
     }
     sim_trace(sim, "seed %llu: %u nodes, %s, %u %% loss, %s, snapshots after %llu bytes",
               (unsigned long long)run->seed, options.n_nodes,
@@ -219,14 +233,14 @@ void run_print_counts(const struct cluster_counts *counts)
     (void)printf(
         "%llu commands acknowledged, %llu refused, %llu uncertain, %llu reads, %llu failed; "
         "%llu leaders, %llu crashes, %llu bundles sent anew, %llu snapshots, %llu transfers, %llu "
-        "maintenance "
-        "steps, %llu logs cut off, %llu states compared, %llu histories "
-        "checked\n",
+        "maintenance steps, %llu logs cut off, %llu states compared, %llu histories checked, "
+        "%llu changes of members\n",
         (unsigned long long)counts->acknowledged, (unsigned long long)counts->refused,
         (unsigned long long)counts->uncertain, (unsigned long long)counts->reads,
         (unsigned long long)counts->failed_reads, (unsigned long long)counts->elections,
         (unsigned long long)counts->crashes, (unsigned long long)counts->resubmitted,
         (unsigned long long)counts->snapshots, (unsigned long long)counts->transfers,
         (unsigned long long)counts->maintained, (unsigned long long)counts->cuts,
-        (unsigned long long)counts->compared, (unsigned long long)counts->histories);
+        (unsigned long long)counts->compared, (unsigned long long)counts->histories,
+        (unsigned long long)counts->changes);
 }

@@ -45,6 +45,7 @@ static void nothing_acknowledged_is_lost_doubled_or_reordered(void **state)
     assert_true(sum.snapshots > 0);
     assert_true(sum.transfers > 0);
     assert_true(sum.compared > 0);
+    assert_true(sum.changes > 0);
 }
 
 /* --- Single faults --- */
@@ -134,6 +135,19 @@ static void a_single_node_serves_and_restarts(void **state)
     cluster_restart(f.cluster, 0);
     cluster_run(f.cluster, 1000);
     assert_true(acknowledged(&f) > before);
+    close_cluster(&f);
+}
+
+/* What it was sent in the term before could be taken twice in the same one. */
+static void the_only_voter_begins_a_new_term_at_each_start(void **state)
+{
+    struct fixture f = open_cluster(1, MANY_BYTES);
+    uint64_t term = cluster_term(f.cluster, run_to_leader(&f, 0, 2000));
+
+    (void)state;
+    cluster_crash(f.cluster, 0);
+    cluster_restart(f.cluster, 0);
+    assert_true(cluster_term(f.cluster, run_to_leader(&f, term, 2000)) > term);
     close_cluster(&f);
 }
 
@@ -552,6 +566,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_single_node_serves_and_restarts),
+        cmocka_unit_test(the_only_voter_begins_a_new_term_at_each_start),
         cmocka_unit_test(writes_go_on_soon_after_the_leader_died),
         cmocka_unit_test(a_leader_that_leaves_hands_over_at_once),
         cmocka_unit_test(a_leader_with_a_slow_disk_hands_over),
