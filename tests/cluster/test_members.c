@@ -122,30 +122,48 @@ static bool is_done(unsigned status)
     return status >= 200 && status < 300;
 }
 
-/* Ask again, on any node, until it is done: every change may be repeated. */
-static void change(struct fixture *f, unsigned except, const char *method, const char *target,
-                   const char *body)
+/* To DELETE what was deleted already: its name is no member's any more. */
+static bool is_gone(const char *method, unsigned status)
+{
+    return strcmp(method, "DELETE") == 0 && status == 404;
+}
+
+/*
+ * Ask again, on any node, until it is done: every change may be repeated.
+ * was_asked: the same was asked before, and it may have been carried out since.
+ */
+static void change_again(struct fixture *f, unsigned except, const char *method, const char *target,
+                         const char *body, bool was_asked)
 {
     uint64_t end = now_ms() + CHANGE_MS;
     struct http_response response = {0};
     enum http_outcome outcome;
+    bool done;
 
     do {
         struct http_client client = cluster_client(present_node(f, except));
 
         outcome = http_call(&client, &response, method, target, NULL, body);
         http_client_close(&client);
-        if (outcome == HTTP_ANSWERED && is_done(response.status)) {
-            break;
+        done = outcome == HTTP_ANSWERED &&
+               (is_done(response.status) || (was_asked && is_gone(method, response.status)));
+        was_asked = true;
+        if (!done) {
+            pause_ms(50);
         }
-        pause_ms(50);
-    } while (now_ms() < end);
-    if (outcome != HTTP_ANSWERED || !is_done(response.status)) {
+    } while (!done && now_ms() < end);
+    if (!done) {
         fail_msg("%s %s: %u %.300s (see %s)", method, target, response.status,
                  outcome == HTTP_ANSWERED ? (const char *)response.body.data : "",
                  f->cluster.directory);
     }
     http_response_close(&response);
+}
+
+static void change(struct fixture *f, unsigned except, const char *method, const char *target,
+                   const char *body)
+{
+    change_again(f, except, method, target, body, false);
 }
 
 static void set_role(struct fixture *f, unsigned node, const char *role)
@@ -439,7 +457,7 @@ static void change_while_still(struct fixture *f, unsigned victim, const char *m
     assert_true(process_signal(&f->cluster.nodes[victim].process, SIGCONT));
     http_response_close(&response);
     http_client_close(&client);
-    change(f, CLUSTER_NOBODY, method, target, body);
+    change_again(f, CLUSTER_NOBODY, method, target, body, true);
 }
 
 static void one_joins_and_goes_while(struct fixture *f, bool the_leader_is_still)

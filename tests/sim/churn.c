@@ -32,6 +32,7 @@ struct churn {
     struct member_event *events;
     size_t n_events;
     bool is_over;
+    struct member_change last; /* As it was answered. */
     uint64_t n_done;
     uint64_t n_refused;
     uint64_t n_open;
@@ -178,7 +179,8 @@ static void visit(struct node *leader, struct node *joiner, uint64_t now_ms)
         joiner->is_absent = false;
         node_boot(joiner, false);
     }
-    if (sim_once_in(leader->cluster->sim, 5)) { /* The answer is lost. */
+    if (!leader->cluster->churn->is_over &&
+        sim_once_in(leader->cluster->sim, 5)) { /* The answer is lost. */
         agreement_joined(leader->agreement, MEMBER_REASON_UNREACHABLE, "lost", now_ms);
     } else {
         agreement_joined(leader->agreement, MEMBER_REASON_NONE, "", now_ms);
@@ -224,6 +226,7 @@ void churn_answer(void *data, struct member_change *change)
     struct node *node = data;
     struct churn *churn = node->cluster->churn;
 
+    churn->last = *change;
     churn->n_done += change->status == STATUS_OK ? 1 : 0;
     churn->n_refused += change->status == STATUS_PERMISSION ? 1 : 0;
     churn->n_open += change->status == STATUS_TIMEOUT || change->status == STATUS_UNCERTAIN ? 1 : 0;
@@ -234,6 +237,13 @@ void churn_answer(void *data, struct member_change *change)
     free(change);
 }
 
+static void name_slot(unsigned slot, struct member_change *change)
+{
+    (void)snprintf(change->name, sizeof change->name, "s%u", slot);
+    (void)snprintf(change->peer_address, sizeof change->peer_address, "s%u:1", slot);
+    (void)snprintf(change->api_address, sizeof change->api_address, "s%u:2", slot);
+}
+
 static void draw_change(struct cluster *cluster, struct member_change *change)
 {
     static const enum member_wanted roles[] = {MEMBER_VOTER, MEMBER_STANDBY, MEMBER_SPARE,
@@ -242,13 +252,11 @@ static void draw_change(struct cluster *cluster, struct member_change *change)
     unsigned slot = sim_between(sim, 0, cluster->options.n_nodes - 1);
     unsigned dice = sim_between(sim, 0, 9);
 
-    (void)snprintf(change->name, sizeof change->name, "s%u", slot);
+    name_slot(slot, change);
     change->is_forced = sim_once_in(sim, 20);
     if (!cluster->nodes[slot].is_alive && cluster->nodes[slot].is_absent) {
         change->kind = MEMBER_CHANGE_ADD;
         change->wanted = sim_once_in(sim, 4) ? MEMBER_STANDBY : MEMBER_AUTO;
-        (void)snprintf(change->peer_address, sizeof change->peer_address, "s%u:1", slot);
-        (void)snprintf(change->api_address, sizeof change->api_address, "s%u:2", slot);
         change->is_forced = false;
     } else if (dice < 4) {
         change->kind = MEMBER_CHANGE_REMOVE;
@@ -260,6 +268,24 @@ static void draw_change(struct cluster *cluster, struct member_change *change)
                        : dice == 8 ? MEMBER_CHANGE_DRAIN
                                    : MEMBER_CHANGE_UNDRAIN;
     }
+}
+
+void cluster_ask_change(struct cluster *cluster, unsigned via, const struct member_change *change)
+{
+    struct node *node = &cluster->nodes[via];
+    struct member_change *copy = memory_new(sizeof *copy);
+
+    *copy = *change;
+    if (change->name[0] != '\0') {
+        name_slot((unsigned)strtoul(change->name + 1, NULL, 10), copy);
+    }
+    agreement_change(node->agreement, copy, sim_now_ms(cluster->sim));
+    node_turn(node);
+}
+
+const struct member_change *cluster_change(const struct cluster *cluster)
+{
+    return &cluster->churn->last;
 }
 
 static void ask(struct cluster *cluster)

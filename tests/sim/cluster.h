@@ -46,6 +46,11 @@ int cluster_add(struct cluster *cluster);
 /* It ends for good, and its disk with it. Another one may take its place. */
 void cluster_remove(struct cluster *cluster, unsigned node);
 bool cluster_has_churn(const struct cluster *cluster);
+/* Ask node @via for a change (raft/node.h), of the slot "s0", "s1", ... that it names. Without one
+ * that is under way, cluster_change() tells what became of the last. With has_churn only. */
+struct member_change;
+void cluster_ask_change(struct cluster *cluster, unsigned via, const struct member_change *change);
+const struct member_change *cluster_change(const struct cluster *cluster);
 /* Nobody asks for changes of members any more; what is agreed upon goes on. */
 void cluster_end_churn(struct cluster *cluster);
 

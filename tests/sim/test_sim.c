@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "daemon/base/log.h"
+#include "raft/node.h"
 #include "storage/entry.h"
 #include "tests/sim/cluster.h"
 #include "tests/sim/run.h"
@@ -393,6 +394,99 @@ static void places_are_used_anew(void **state)
     close_cluster(&f);
 }
 
+static void ask(struct fixture *f, enum member_change_kind kind, enum member_wanted wanted,
+                enum status expected)
+{
+    const struct member_change change = {.kind = kind, .wanted = wanted, .name = "s3"};
+
+    int leader = cluster_leader(f->cluster);
+
+    /* Not through the member that is asked about, which may be gone when it is done. */
+    cluster_ask_change(f->cluster, leader == 3 ? 0 : (unsigned)leader, &change);
+    cluster_run(f->cluster, 3000);
+    assert_int_equal(cluster_change(f->cluster)->kind, kind);
+    if (cluster_change(f->cluster)->status != expected) {
+        fail_msg("%s: %s", status_text(cluster_change(f->cluster)->status),
+                 cluster_change(f->cluster)->text);
+    }
+}
+
+static struct fixture open_with_a_spare_slot(uint64_t snapshot_threshold_bytes, bool has_transfer)
+{
+    struct cluster_options options = {.n_nodes = 4,
+                                      .n_founders = 3,
+                                      .has_churn = true,
+                                      .client_period_ms = 10,
+                                      .snapshot_threshold_bytes = snapshot_threshold_bytes,
+                                      .has_state = has_transfer,
+                                      .has_no_transfer = !has_transfer};
+    struct fixture f = open_with(&options);
+
+    cluster_end_churn(f.cluster);
+    (void)run_to_leader(&f, 0, 2000);
+    return f;
+}
+
+static void a_member_comes_gets_a_vote_and_goes(void **state)
+{
+    struct fixture f = open_with_a_spare_slot(MANY_BYTES, false);
+
+    (void)state;
+    ask(&f, MEMBER_CHANGE_ADD, MEMBER_AUTO, STATUS_OK);
+    ask(&f, MEMBER_CHANGE_ADD, MEMBER_AUTO, STATUS_OK); /* It is so already. */
+    ask(&f, MEMBER_CHANGE_ROLE, MEMBER_VOTER, STATUS_OK);
+    ask(&f, MEMBER_CHANGE_TRANSFER, MEMBER_AS_IS, STATUS_OK);
+    assert_int_equal(cluster_leader(f.cluster), 3);
+    ask(&f, MEMBER_CHANGE_DRAIN, MEMBER_AS_IS, STATUS_OK);
+    assert_int_not_equal(cluster_leader(f.cluster), 3);
+    ask(&f, MEMBER_CHANGE_TRANSFER, MEMBER_AS_IS, STATUS_PERMISSION);
+    ask(&f, MEMBER_CHANGE_UNDRAIN, MEMBER_AS_IS, STATUS_OK);
+    ask(&f, MEMBER_CHANGE_TRANSFER, MEMBER_AS_IS, STATUS_OK);
+    ask(&f, MEMBER_CHANGE_REMOVE, MEMBER_AS_IS, STATUS_OK); /* It leads. */
+    assert_false(cluster_is_alive(f.cluster, 3));
+    ask(&f, MEMBER_CHANGE_REMOVE, MEMBER_AS_IS, STATUS_PERMISSION);
+    close_cluster(&f);
+}
+
+static void a_new_member_gets_the_state_and_then_a_vote(void **state)
+{
+    struct fixture f = open_with_a_spare_slot(128u << 10, true);
+    struct cluster_counts counts;
+
+    (void)state;
+    cluster_run(f.cluster, 30000); /* Until the log does not begin at its beginning any more. */
+    ask(&f, MEMBER_CHANGE_ADD, MEMBER_AUTO, STATUS_OK);
+    cluster_run(f.cluster, 5000);
+    cluster_counts(f.cluster, &counts);
+    assert_int_equal(counts.transfers, 1);
+    assert_false(cluster_needs_state(f.cluster, 3));
+    ask(&f, MEMBER_CHANGE_ROLE, MEMBER_VOTER, STATUS_OK);
+    assert_true(cluster_is_voter(f.cluster, 3));
+    cluster_quiet(f.cluster, true);
+    cluster_run(f.cluster, 3000);
+    cluster_check_converged(f.cluster, cluster_highest(f.cluster));
+    close_cluster(&f);
+}
+
+static void a_new_member_without_state_waits_and_gets_no_vote(void **state)
+{
+    struct fixture f = open_with_a_spare_slot(256u << 10, false);
+    uint64_t before;
+
+    (void)state;
+    cluster_run(f.cluster, 30000); /* Until the log does not begin at its beginning any more. */
+    ask(&f, MEMBER_CHANGE_ADD, MEMBER_AUTO, STATUS_OK);
+    assert_true(cluster_needs_state(f.cluster, 3));
+    ask(&f, MEMBER_CHANGE_ROLE, MEMBER_VOTER, STATUS_PERMISSION);
+    assert_int_equal(cluster_change(f.cluster)->reason, MEMBER_REASON_INCOMPLETE);
+    before = acknowledged(&f);
+    cluster_run(f.cluster, 1000);
+    assert_true(acknowledged(&f) > before);
+    ask(&f, MEMBER_CHANGE_REMOVE, MEMBER_AS_IS, STATUS_OK);
+    assert_false(cluster_is_alive(f.cluster, 3));
+    close_cluster(&f);
+}
+
 static void maintenance_is_proposed_when_something_is_due(void **state)
 {
     struct fixture f = open_cluster(3, MANY_BYTES);
@@ -577,6 +671,9 @@ int main(void)
         cmocka_unit_test(a_node_left_behind_gets_the_state),
         cmocka_unit_test(a_node_that_was_added_is_no_member_by_that),
         cmocka_unit_test(places_are_used_anew),
+        cmocka_unit_test(a_member_comes_gets_a_vote_and_goes),
+        cmocka_unit_test(a_new_member_gets_the_state_and_then_a_vote),
+        cmocka_unit_test(a_new_member_without_state_waits_and_gets_no_vote),
         cmocka_unit_test(maintenance_is_proposed_when_something_is_due),
         cmocka_unit_test(a_leader_that_hears_no_clock_but_its_own_waits),
         cmocka_unit_test(time_goes_on_with_a_wrong_clock_and_a_dead_node),
