@@ -208,11 +208,13 @@ void cluster_slow_disk(struct cluster *cluster, unsigned number, unsigned ms)
 void cluster_pause(struct cluster *cluster, unsigned number, unsigned ms)
 {
     struct sim_owner *owner = &cluster->nodes[number].owner;
-    uint64_t until_ms = sim_now_ms(cluster->sim) + ms;
+    uint64_t now_ms = sim_now_ms(cluster->sim);
 
-    sim_trace(cluster->sim, "node %u stands still for %u ms", number, ms);
-    if (until_ms > owner->paused_ms) { /* Not shorter: what arrived for then must stay first. */
-        owner->paused_ms = until_ms;
+    /* A pause is neither made shorter nor longer: what was put off until its end must stay before
+     * what comes later, or a disk does things in another order than it was told to. */
+    if (owner->paused_ms <= now_ms) {
+        sim_trace(cluster->sim, "node %u stands still for %u ms", number, ms);
+        owner->paused_ms = now_ms + ms;
     }
 }
 
