@@ -131,10 +131,6 @@ void node_want_state(struct node *node)
         return;
     }
     n_ids = agreement_donors(node->agreement, ids);
-    if (n_ids == 0) {
-        /* A node that joins has no configuration yet. Who cannot give the state says so. */
-        n_ids = members_others(node->members, node->identity.id, ids);
-    }
     for (unsigned i = 0; i < n_ids; i++) {
         donors[n_donors].id = ids[i];
         n_donors += members_address(node->members, ids[i], donors[n_donors].address) ? 1 : 0;
