@@ -499,6 +499,9 @@ void agreement_frame(struct agreement *agreement, uint64_t peer_id, const struct
     struct agreement_peer *peer = agreement_peer(agreement, peer_id);
 
     agreement->now_ms = now_ms;
+    if (frame->type == FRAME_STATUS) {
+        agreement_on_any_status(agreement, peer_id, &frame->status);
+    }
     if (peer == NULL) {
         return; /* No member, or not one any more. */
     }

@@ -18,6 +18,9 @@ struct agreement_link {
     uint64_t id; /* 0: unused. */
     bool is_up;
     uint64_t connection; /* The so-manieth. */
+    /* From its last status: a node without state knows no configuration, so it has no peers. */
+    uint64_t heard_ms;
+    uint64_t applied_index; /* 0: not heard, or it needs state itself. */
 };
 #define AGREEMENT_LINKS (2u * LIMIT_MEMBERS)
 
@@ -164,6 +167,9 @@ struct agreement_link *agreement_link(struct agreement *agreement, uint64_t id);
 /* A voter that is well and may lead; 0: none. */
 uint64_t agreement_successor(const struct agreement *agreement);
 
+/* Of a member or not; agreement_on_status() for a member. */
+void agreement_on_any_status(struct agreement *agreement, uint64_t id,
+                             const struct frame_status *status);
 void agreement_on_status(struct agreement *agreement, struct agreement_peer *peer,
                          const struct frame_status *status);
 

@@ -138,6 +138,15 @@ void agreement_observe(struct agreement *agreement)
 
 /* --- Statuses --- */
 
+void agreement_on_any_status(struct agreement *agreement, uint64_t id,
+                             const struct frame_status *status)
+{
+    struct agreement_link *link = agreement_link(agreement, id);
+
+    link->heard_ms = agreement->now_ms;
+    link->applied_index = status->needs_state ? 0 : status->applied_index;
+}
+
 void agreement_on_status(struct agreement *agreement, struct agreement_peer *peer,
                          const struct frame_status *status)
 {
@@ -456,9 +465,33 @@ static int cost_of_donor(const struct agreement *agreement, const struct agreeme
     return peer->id == agreement->view.leader_id ? 2 : peer->role == NODE_ROLE_VOTER ? 1 : 0;
 }
 
+/* A new member that was given no entry yet does not know who the members are, and asks whoever is
+ * connected to it. */
+static unsigned linked_donors(const struct agreement *agreement, uint64_t ids[LIMIT_MEMBERS])
+{
+    unsigned n = 0;
+
+    for (unsigned is_leader = 0; is_leader <= 1; is_leader++) {
+        for (unsigned i = 0; i < AGREEMENT_LINKS && n < LIMIT_MEMBERS; i++) {
+            const struct agreement_link *link = &agreement->links[i];
+
+            if (link->is_up && (link->id == agreement->view.leader_id) == (is_leader == 1) &&
+                agreement->now_ms - link->heard_ms < FRESH_MS &&
+                link->applied_index >= agreement->view.needed_index) {
+                ids[n++] = link->id;
+            }
+        }
+    }
+    return n;
+}
+
 unsigned agreement_donors(const struct agreement *agreement, uint64_t ids[LIMIT_MEMBERS])
 {
     unsigned n = 0;
+
+    if (agreement->n_peers == 0) {
+        return linked_donors(agreement, ids);
+    }
 
     for (int cost = 0; cost <= 2; cost++) {
         for (unsigned i = 0; i < agreement->n_peers; i++) {
