@@ -22,6 +22,7 @@
 #define MANY_WRITES  2000
 #define SNAPSHOT     "/v1/snapshot"
 #define REFUSED_MS   10000
+#define GROW_MS      40000
 
 struct fixture {
     struct cluster cluster;
@@ -159,6 +160,44 @@ static void start_alone(struct fixture *f, unsigned node)
     leave_alone(f, node);
     assert_true(cluster_start_node(&f->cluster, node));
     assert_true(cluster_wait_node_ready(&f->cluster, node, CLUSTER_READY_MS));
+}
+
+static bool has_three_voters(void *data)
+{
+    json_t *view = cluster_view(data);
+    const json_t *member;
+    unsigned n = 0;
+    size_t i;
+
+    json_array_foreach(json_object_get(view, "members"), i, member)
+    {
+        n += strcmp(json_string_value(json_object_get(member, "role")), "voter") == 0;
+    }
+    json_decref(view);
+    return n == 3;
+}
+
+/* The others join the node that is alone, with empty directories, and get its state: its log begins
+ * behind it. */
+static void grow_from(struct fixture *f, unsigned first)
+{
+    char text[512];
+
+    for (unsigned i = 0; i < CLUSTER_NODES; i++) {
+        struct cluster_node *node = &f->cluster.nodes[i];
+
+        if (i != first) {
+            assert_true(remove_tree(node->data_directory));
+            (void)snprintf(node->join, sizeof node->join, "http://127.0.0.1:%u",
+                           f->cluster.nodes[first].api_port);
+            assert_true(cluster_start_node(&f->cluster, i));
+        }
+    }
+    assert_true(cluster_wait_ready(&f->cluster, GROW_MS));
+    assert_true(wait_until(has_three_voters, &f->cluster.nodes[first], GROW_MS));
+    if (!cluster_states_are_equal(&f->cluster, text, sizeof text)) {
+        fail_msg("%s", text);
+    }
 }
 
 /* It leads a cluster of one, whose id is @cluster_id. */
@@ -322,6 +361,7 @@ static void a_snapshot_under_load_becomes_a_cluster(void **state)
     assert_int_equal(told(f, "events"), counts[1]);
     assert_int_equal(told(f, "items"), counts[2]);
     assert_true(told(f, "revision") > 1ll << 32);
+    grow_from(f, 2);
     free(cluster_id);
     f->passed = true;
 }
@@ -380,6 +420,10 @@ static void the_newest_survivor_has_every_acknowledged_write(void **state)
     stop_writers(f); /* Each ends what it was at, on the node that is left. */
     assert_null(writers_failure(&f->writers));
     assert_all_there(f, newest);
+    grow_from(f, newest);
+    for (unsigned i = 0; i < CLUSTER_NODES; i++) {
+        assert_all_there(f, i);
+    }
     free(cluster_id);
     f->passed = true;
 }
