@@ -56,6 +56,9 @@ void sim_disk_init(struct sim_disk *disk)
 
 static void drop_entries(struct sim_disk *disk, size_t from, size_t n)
 {
+    if (n == 0) { /* There may be no memory, either. */
+        return;
+    }
     for (size_t i = from; i < from + n; i++) {
         buffer_close(&disk->entries[i].bytes);
     }

@@ -308,7 +308,7 @@ static void a_node_left_behind_gets_the_state(void **state)
 {
     struct cluster_options options = {.n_nodes = 3,
                                       .client_period_ms = 10,
-                                      .snapshot_threshold_bytes = 64u << 10,
+                                      .snapshot_threshold_bytes = 128u << 10,
                                       .has_state = true};
     struct fixture f = open_with(&options);
     unsigned leader = run_to_leader(&f, 0, 2000);
@@ -577,8 +577,9 @@ static void time_goes_on_with_a_wrong_clock_and_a_dead_node(void **state)
         before = cluster_time_ms(f.cluster);
         cluster_run(f.cluster, 10000);
         passed_ms = run_to_stamp(&f) - before_ms;
-        assert_in_range(cluster_time_ms(f.cluster) - before, passed_ms * 88 / 100,
-                        passed_ms * 112 / 100);
+        /* An entry is executed some time after it was stamped. */
+        assert_in_range(cluster_time_ms(f.cluster) - before, passed_ms * 89 / 100 - 300,
+                        passed_ms * 111 / 100 + 300);
         close_cluster(&f);
     }
 }
