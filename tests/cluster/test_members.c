@@ -692,7 +692,7 @@ static void what_endangers_the_quorum_is_refused(void **state)
     pause_ms(SMALL_CHANGE_MS); /* For a second, it counts as well. */
     (void)snprintf(target, sizeof target, "/v1/cluster/members/%s", f->cluster.nodes[other].name);
     assert_refused(f, leader, "DELETE", target, NULL, "quorum", "only 1 would be well");
-    assert_refused(f, other, "PATCH", target, "{\"role\":\"standby\"}", "quorum", "not heard for");
+    assert_refused(f, other, "PATCH", target, "{\"role\":\"standby\"}", "quorum", "not heard");
 
     /* The dead one may go; then there are two, and each may go, but not both. */
     atomic_store(&f->cluster.nodes[dead].is_absent, true);
