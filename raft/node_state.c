@@ -19,66 +19,14 @@
 #include "daemon/base/files.h"
 #include "daemon/base/log.h"
 #include "raft/node_private.h"
-#include "storage/image_import.h"
-#include "storage/machine.h"
+#include "raft/received.h"
 
 /* --- At start --- */
 
-/* Is there a whole store in the directory? */
-static bool is_whole(const char *directory)
-{
-    struct image_import *import = NULL;
-    enum status status;
-
-    if (access(directory, F_OK) != 0) {
-        return false;
-    }
-    status = image_import_open(directory, &import, NULL);
-    image_import_close(import);
-    return status == STATUS_EXISTS;
-}
-
-static enum status position_of(const char *directory, struct machine_position *position,
-                               struct error *error)
-{
-    const struct store_options options = {.directory = directory};
-    struct store *store;
-    enum status status = store_open(&options, &store, error);
-
-    if (status != STATUS_OK) {
-        return status;
-    }
-    status = machine_position(store, position, error);
-    store_close(store);
-    return status;
-}
-
 enum status node_install_received(struct node *node, struct error *error)
 {
-    const char *received = identity_received_directory(node->directory);
-    const char *own = identity_state_directory(node->directory);
-    struct machine_position from = {0};
-    struct machine_position to = {0};
-    enum status status = files_repair(own, error);
-
-    if (status != STATUS_OK || !is_whole(received)) {
-        return status;
-    }
-    status = position_of(received, &from, error);
-    if (status == STATUS_OK) {
-        status = position_of(own, &to, error);
-    }
-    if (status != STATUS_OK) {
-        return status;
-    }
-    if (from.applied_index <= to.applied_index) {
-        return files_remove_directory(received, error);
-    }
-    log_info("state",
-             "the state that was received takes the place of the own one index=%" PRIu64
-             " before=%" PRIu64,
-             from.applied_index, to.applied_index);
-    return files_replace(received, own, error);
+    return received_install(identity_received_directory(node->directory),
+                            identity_state_directory(node->directory), error);
 }
 
 /* --- Later --- */

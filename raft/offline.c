@@ -24,6 +24,7 @@
 #include "daemon/base/files.h"
 #include "daemon/base/limits.h"
 #include "daemon/base/memory.h"
+#include "raft/received.h"
 #include "raft/seed.h"
 #include "raft/segments.h"
 #include "storage/entry.h"
@@ -116,6 +117,23 @@ static enum status see_whether_rebased(struct store *store, struct offline_facts
     return status;
 }
 
+/* A state that was received counts as the node's own; its log is what that knew it to be. */
+static enum status look_at_received(const struct identity_directory *directory,
+                                    struct offline_facts *facts, struct error *error)
+{
+    uint64_t stored = facts->state.stored;
+    enum status status = STATUS_OK;
+
+    facts->has_received = false;
+    if (!facts->is_rebased) {
+        status = received_look(identity_received_directory(directory),
+                               identity_state_directory(directory), &facts->has_received,
+                               &facts->state, error);
+    }
+    facts->state.stored = stored;
+    return status;
+}
+
 static enum status look(const struct identity_directory *directory, struct offline_facts *facts,
                         struct error *error)
 {
@@ -130,6 +148,10 @@ static enum status look(const struct identity_directory *directory, struct offli
         status = see_whether_rebased(store, facts, error);
     }
     store_close(store);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    status = look_at_received(directory, facts, error);
     if (status != STATUS_OK) {
         return status;
     }
@@ -314,6 +336,10 @@ static enum status conclude(struct identity_directory *directory, const struct o
 {
     enum status status = make_log(directory, made, error);
 
+    if (status == STATUS_OK) { /* It is of the old cluster, and must not take the state's place. */
+        status = files_remove_directory(identity_received_directory(directory), error);
+    }
+
     return status == STATUS_OK ? identity_end_change(directory, &made->identity, error) : status;
 }
 
@@ -332,6 +358,10 @@ static enum status recover_state(const struct identity_directory *directory,
         return STATUS_OK;
     }
     status = segments_term(raft, &term, error);
+    if (status == STATUS_OK && facts->has_received) {
+        status = files_replace(identity_received_directory(directory),
+                               identity_state_directory(directory), error);
+    }
     if (status == STATUS_OK) {
         status = open_store(identity_state_directory(directory), &replay->store, error);
     }
@@ -368,6 +398,9 @@ static enum status recover(struct identity_directory *directory, struct offline_
 
     if (facts->unfinished.is_there) {
         status = files_repair(identity_raft_directory(directory), error);
+    }
+    if (status == STATUS_OK) { /* A node that is started does so too. */
+        status = files_repair(identity_state_directory(directory), error);
     }
     if (status == STATUS_OK) {
         status = look(directory, facts, error);

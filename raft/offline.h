@@ -19,6 +19,7 @@ struct offline_facts {
     char new_cluster_id[IDENTITY_CLUSTER_BYTES + 1]; /* this one; */
     bool is_renamed;                                 /* the identity too. */
 
+    bool has_received; /* A newer state of another member, which its next start had taken. */
     struct machine_position state; /* As it is on disk: all of it was committed. */
     uint64_t last_index;           /* Of the log; what is behind the state may be uncommitted. */
     uint64_t last_term;            /* Of the last entry: who has the highest has the newest log. */

@@ -35,6 +35,8 @@ struct fixture {
     char base[64];
     char directory[96];
     char image[96];
+    unsigned n_entries; /* That the new cluster has to have executed. */
+
     struct offline_facts facts;
     struct offline_made made;
     struct error error;
@@ -179,14 +181,14 @@ static void make_log(const char *directory)
     save_metadata(directory);
 }
 
-static void make_state(const char *directory)
+static void make_state(const char *directory, unsigned n_entries)
 {
     struct buffer closed = BUFFER_EMPTY;
     struct buffer open = BUFFER_EMPTY;
     struct state_fixture *f = open_state(directory);
 
-    execute(f, EXECUTED, &closed, &open);
-    machine_set_stored(f->machine, EXECUTED);
+    execute(f, n_entries, &closed, &open);
+    machine_set_stored(f->machine, n_entries);
     state_flush(f);
     close_state(f);
     buffer_close(&closed);
@@ -221,7 +223,7 @@ static void make_directory(struct fixture *f)
     (void)snprintf(path, sizeof path, "%s/raft", f->directory);
     make_log(path);
     (void)snprintf(path, sizeof path, "%s/state", f->directory);
-    make_state(path);
+    make_state(path, EXECUTED);
     make_identity(f);
 }
 
@@ -259,6 +261,8 @@ static int setup(void **state)
     assert_non_null(mkdtemp(f->base));
     (void)snprintf(f->directory, sizeof f->directory, "%s/d", f->base);
     (void)snprintf(f->image, sizeof f->image, "%s/image", f->base);
+    f->n_entries = ENTRIES;
+
     *state = f;
     return 0;
 }
@@ -298,7 +302,7 @@ static void expected_hash(struct fixture *f, uint64_t hash[2])
 
     (void)snprintf(path, sizeof path, "%s/e", f->base);
     state = open_state(path);
-    execute(state, ENTRIES, &closed, &open);
+    execute(state, f->n_entries, &closed, &open);
     state_commit(state);
     machine_close(state->machine);
     assert_int_equal(
@@ -450,6 +454,50 @@ static void a_survivor_keeps_its_state_and_its_log(void **state)
     assert_int_equal(f->made.index, ENTRIES + 1);
     assert_int_equal(f->made.term, TERM + 2);
     assert_int_equal(f->made.revision, f->made.old_revision + REBASE_REVISIONS);
+    assert_made(f, "n2", true);
+}
+
+static void make_received(struct fixture *f, unsigned n_entries)
+{
+    char path[128];
+
+    (void)snprintf(path, sizeof path, "%s/received", f->directory);
+    make_state(path, n_entries);
+}
+
+static void assert_no_received(const struct fixture *f)
+{
+    char path[128];
+
+    (void)snprintf(path, sizeof path, "%s/received", f->directory);
+    assert_int_not_equal(access(path, F_OK), 0);
+}
+
+/* The node's next start would have put it in the place of its own. */
+static void a_newer_state_that_was_received_is_the_one_to_keep(void **state)
+{
+    struct fixture *f = *state;
+
+    f->n_entries = ENTRIES + 2;
+    make_received(f, f->n_entries);
+    assert_int_equal(offline_inspect(f->directory, &f->facts, &f->error), STATUS_OK);
+    assert_true(f->facts.has_received);
+    assert_int_equal(f->facts.last_index, ENTRIES + 2);
+    assert_int_equal(f->facts.n_entries, 0);
+    assert_int_equal(recover(f), STATUS_OK);
+    assert_no_received(f);
+    assert_made(f, "n2", true);
+}
+
+static void an_older_state_that_was_received_is_none_of_the_new_cluster_s(void **state)
+{
+    struct fixture *f = *state;
+
+    make_received(f, 3);
+    assert_int_equal(offline_inspect(f->directory, &f->facts, &f->error), STATUS_OK);
+    assert_false(f->facts.has_received);
+    assert_int_equal(recover(f), STATUS_OK);
+    assert_no_received(f);
     assert_made(f, "n2", true);
 }
 
@@ -654,6 +702,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_directory_in_use_is_left_alone, setup_survivor, teardown),
         cmocka_unit_test_setup_teardown(a_survivor_keeps_its_state_and_its_log, setup_survivor,
                                         teardown),
+        cmocka_unit_test_setup_teardown(a_newer_state_that_was_received_is_the_one_to_keep,
+                                        setup_survivor, teardown),
+        cmocka_unit_test_setup_teardown(
+            an_older_state_that_was_received_is_none_of_the_new_cluster_s, setup_survivor,
+            teardown),
         cmocka_unit_test_setup_teardown(it_can_be_recovered_once_more, setup_survivor, teardown),
         cmocka_unit_test_setup_teardown(a_log_that_lost_entries_is_not_recovered, setup_survivor,
                                         teardown),
