@@ -8,7 +8,8 @@
 
 struct known {
     uint64_t id;
-    bool in_table; /* Else it is as the cluster was formed. */
+    bool in_table; /* Else it is as the cluster was formed, ... */
+    bool is_met;   /* ... or as it said of itself. */
     bool was_removed;
     char name[LIMIT_NAME_BYTES + 1];
     char peer_address[LIMIT_ADDRESS_BYTES + 1];
@@ -241,7 +242,7 @@ static void add_formed(const struct members *members, struct membership_table *t
         const struct known *known = &members->known[i];
         struct membership_row *row = &table->rows[table->n_rows];
 
-        if (known->in_table) {
+        if (known->in_table || known->is_met) {
             continue;
         }
         *row = (struct membership_row){.id = known->id};
@@ -305,6 +306,25 @@ bool members_say(struct members *members, const struct member_row *row)
            slice_equals_string(row->version, known->version);
     unlock(members);
     return same;
+}
+
+bool members_meet(struct members *members, const struct frame_hello *hello)
+{
+    struct known *known = NULL;
+
+    lock(members);
+    if (membership_find_removed(&members->table, hello->id) == NULL) {
+        known = find_or_add(members, hello->id);
+    }
+    if (known != NULL && !known->in_table) {
+        known->is_met = known->peer_address[0] == '\0' || known->is_met;
+        copy(hello->name, known->name, sizeof known->name);
+        copy(hello->peer_address, known->peer_address, sizeof known->peer_address);
+        copy(hello->api_address, known->api_address, sizeof known->api_address);
+        copy(hello->version, known->version, sizeof known->version);
+    }
+    unlock(members);
+    return known != NULL;
 }
 
 bool members_address(struct members *members, uint64_t id, char address[LIMIT_ADDRESS_BYTES + 1])

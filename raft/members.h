@@ -35,6 +35,11 @@ bool members_is_drained(struct members *members, uint64_t id);
 /* Was it a member, and is out of the configuration too? */
 bool members_was_removed(struct members *members, uint64_t id);
 
+/* One of this cluster that is not known here has said who it is: this node's table may be behind,
+ * and who it is may lead. Known from now on, until the table says more. False: it was removed, or
+ * there are too many. */
+bool members_meet(struct members *members, const struct frame_hello *hello);
+
 /* The address of member @id; false if it is unknown. */
 bool members_address(struct members *members, uint64_t id, char address[LIMIT_ADDRESS_BYTES + 1]);
 

@@ -198,6 +198,29 @@ static void on_bulk_connection(void *data, uint64_t peer, int fd)
     state_transfer_accept(node->transfer, peer, fd);
 }
 
+static void update_peers(struct node *node)
+{
+    uint64_t ids[LIMIT_MEMBERS];
+    unsigned n_ids = members_others(node->members, node->identity.id, ids);
+
+    peers_set(node->peers, ids, n_ids);
+}
+
+/* It may lead, and have what this node needs to know of it. */
+static bool on_stranger(void *data, const struct frame_hello *hello)
+{
+    struct node *node = data;
+
+    if (node->agreement == NULL || !members_meet(node->members, hello)) {
+        return false;
+    }
+    log_info("peer",
+             "met a member that is not in this node's table yet peer=%016" PRIx64 " name=%.*s",
+             hello->id, (int)hello->name.size, (const char *)hello->name.data);
+    update_peers(node);
+    return true;
+}
+
 static bool on_was_removed(void *data, uint64_t id)
 {
     struct node *node = data;
@@ -265,14 +288,6 @@ static bool on_bootstrap_request(void *data, const struct frame_hello *hello,
 }
 
 /* --- Taking part --- */
-
-static void update_peers(struct node *node)
-{
-    uint64_t ids[LIMIT_MEMBERS];
-    unsigned n_ids = members_others(node->members, node->identity.id, ids);
-
-    peers_set(node->peers, ids, n_ids);
-}
 
 /* One that was removed is told so when it is out of the configuration for good, not before: until
  * then, it may be needed. */
@@ -575,6 +590,7 @@ enum status node_open_peers(struct node *node, struct error *error)
         .on_down = on_peer_down,
         .on_raft = on_raft_connection,
         .on_bulk = on_bulk_connection,
+        .on_stranger = on_stranger,
         .was_removed = on_was_removed,
         .on_removed = on_removed,
         .on_bootstrap_hello = on_bootstrap_hello,

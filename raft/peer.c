@@ -293,6 +293,16 @@ static enum status check_cluster(const struct frame_hello *hello, const struct f
     return STATUS_OK;
 }
 
+/* Those who set the members may not know of this one yet. */
+static bool is_met(const struct peers *peers, const struct frame_hello *hello,
+                   const struct frame_hello *own)
+{
+    return hello->identity == IDENTITY_MEMBER && hello->id != own->id &&
+           peers->options.on_stranger != NULL &&
+           peers->options.on_stranger(peers->options.data, hello) &&
+           find_member(peers, hello->id) != NULL;
+}
+
 /* What members alone may do: STATUS_OK, or why not. A node that is alone may have removed all
  * others. */
 static enum status check_member(const struct peers *peers, const struct frame_hello *hello,
@@ -314,7 +324,7 @@ static enum status check_member(const struct peers *peers, const struct frame_he
                          "node \"%.*s\" %016" PRIx64 " was removed from the cluster",
                          (int)hello->name.size, (const char *)hello->name.data, hello->id);
     }
-    if (find_member(peers, hello->id) == NULL) {
+    if (find_member(peers, hello->id) == NULL && !is_met(peers, hello, own)) {
         return error_set(why, STATUS_NOT_FOUND, "node \"%.*s\" %016" PRIx64 " is no member",
                          (int)hello->name.size, (const char *)hello->name.data, hello->id);
     }

@@ -31,6 +31,9 @@ struct peers_options {
     void (*on_down)(void *data, uint64_t peer);
     /* Member @peer made a connection for libraft; the callee owns @fd. */
     void (*on_raft)(void *data, uint64_t peer, int fd);
+    /* A node of this cluster that is not among those that were set says that it is a member. True if
+     * it was set by this call. May be NULL. */
+    bool (*on_stranger)(void *data, const struct frame_hello *hello);
     /* Member @peer made a connection for state transfer; the callee owns @fd (channel_adopt()). */
     void (*on_bulk)(void *data, uint64_t peer, int fd);
     /* Forming a cluster: someone connected for that (before this node describes itself), and asked

@@ -105,6 +105,16 @@ static void on_bulk(void *data, uint64_t peer, int fd)
     }
 }
 
+static bool on_stranger(void *data, const struct frame_hello *hello)
+{
+    struct peer_node *node = data;
+
+    if (node->meets_strangers) {
+        peers_set(node->peers, &hello->id, 1);
+    }
+    return node->meets_strangers;
+}
+
 static bool on_was_removed(void *data, uint64_t id)
 {
     const struct peer_node *node = data;
@@ -151,6 +161,7 @@ void peer_open_node(struct peer_node *node, const char *address)
         .on_down = on_down,
         .on_raft = on_raft,
         .on_bulk = on_bulk,
+        .on_stranger = on_stranger,
         .was_removed = on_was_removed,
         .on_removed = on_removed,
         .on_bootstrap_hello = on_bootstrap_hello,

@@ -27,6 +27,7 @@ struct peer_node {
     uint64_t removed_id; /* One that was a member; 0: none. */
     unsigned removals;   /* How often it was told that it is none any more. */
     struct transport *transport;
+    bool meets_strangers; /* Takes the other for a member when it comes. */
     /* What becomes of a connection for state transfer; NULL: it is closed. */
     void (*on_bulk)(struct peer_node *node, uint64_t peer, int fd);
 };

@@ -239,6 +239,19 @@ static void one_that_was_removed_is_told_so(void **state)
     peer_run_until(f, is_told);
 }
 
+/* A node whose table is behind may not know who leads. */
+static void a_member_that_is_not_known_yet_is_met(void **state)
+{
+    struct peer_fixture *f = *state;
+    const uint64_t somebody = 7;
+    const uint64_t first = 1;
+
+    peers_set(f->nodes[0].peers, &somebody, 1);
+    peers_set(f->nodes[1].peers, &first, 1);
+    f->nodes[0].meets_strangers = true;
+    peer_run_until(f, peer_both_up);
+}
+
 static void a_node_that_joins_may_be_visited_and_may_connect(void **state)
 {
     struct peer_fixture *f = *state;
@@ -396,6 +409,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_member_alone_tells_others_that_it_is_of_another_cluster,
                                         peer_setup, peer_teardown),
         TEST(one_that_was_removed_is_told_so),
+        TEST(a_member_that_is_not_known_yet_is_met),
         TEST(a_node_that_joins_may_be_visited_and_may_connect),
         TEST(garbage_ends_the_connection),
         TEST(who_says_nothing_is_cut),
