@@ -19,6 +19,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -67,6 +68,14 @@ static void limit_memory(void)
     CHECK(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0); /* The parent may be stopped. */
 }
 
+/* By the time that it computes: it never waits, but others may compute, too. */
+static void limit_time(void)
+{
+    struct itimerval limit = {.it_value = {.tv_sec = SEED_LIMIT_S}};
+
+    CHECK(setitimer(ITIMER_PROF, &limit, NULL) == 0);
+}
+
 static void work(struct shared *shared, struct worker *worker)
 {
     uint64_t seed;
@@ -78,7 +87,7 @@ static void work(struct shared *shared, struct worker *worker)
         struct run run = {.seed = seed};
 
         worker->seed = seed;
-        (void)alarm(SEED_LIMIT_S);
+        limit_time();
         if (!run_seed(&run)) {
             worker->failed = run;
             _exit(1);

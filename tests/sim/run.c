@@ -8,7 +8,7 @@
 /* A node that waits for state restarts after 5 s without a leader, and may be needed as a voter. */
 #define HEALED_LEADER_MS 9000u
 #define HEALED_STATE_MS  20000u
-#define MANY_BYTES       (16u << 20)
+#define MANY_BYTES       (4u << 20)
 /* After a second a leader hands over, and tries again when that did not succeed. */
 #define SLOW_DISK_MS   3000u
 #define SLOW_LEADER_MS 4000u
