@@ -753,6 +753,15 @@ static void finish_requests(struct seam *seam)
     }
 }
 
+void seam_tell_skipped(struct seam *seam)
+{
+    if (seam->raft.last_applied > seam->delivered) {
+        seam->delivered = seam->raft.last_applied;
+        seam->options.on_skip(seam->options.data, seam->delivered,
+                              seam_term_of(seam, seam->delivered));
+    }
+}
+
 void seam_turn(struct seam *seam, uint64_t now_ms)
 {
     (void)now_ms;
@@ -762,9 +771,7 @@ void seam_turn(struct seam *seam, uint64_t now_ms)
     seam_fire_unsent(seam);
     finish_requests(seam);
     observe(seam);
-    if (seam->raft.last_applied > seam->delivered && !MUTATION(rule3_barriers_not_told)) {
-        seam->delivered = seam->raft.last_applied;
-        seam->options.on_skip(seam->options.data, seam->delivered,
-                              seam_term_of(seam, seam->delivered));
+    if (!MUTATION(rule3_barriers_not_told)) {
+        seam_tell_skipped(seam);
     }
 }

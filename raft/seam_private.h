@@ -113,6 +113,9 @@ void seam_fire_unsent(struct seam *seam);
 /* Start the snapshot that waited. */
 void seam_start_put(struct seam *seam);
 
+/* Tell of entries that are applied and none of the state's business. */
+void seam_tell_skipped(struct seam *seam);
+
 /* The age of the oldest append in flight, 0 if there is none. */
 uint64_t seam_oldest_append_ms(struct seam *seam);
 
