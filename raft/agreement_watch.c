@@ -465,8 +465,8 @@ static int cost_of_donor(const struct agreement *agreement, const struct agreeme
     return peer->id == agreement->view.leader_id ? 2 : peer->role == NODE_ROLE_VOTER ? 1 : 0;
 }
 
-/* A new member that was given no entry yet does not know who the members are, and asks whoever is
- * connected to it. */
+/* A new member that was given no entry yet does not know who the members are; one that was away for
+ * long may know only those who are none any more. Such a one asks whoever is connected to it. */
 static unsigned linked_donors(const struct agreement *agreement, uint64_t ids[LIMIT_MEMBERS])
 {
     unsigned n = 0;
@@ -489,10 +489,6 @@ unsigned agreement_donors(const struct agreement *agreement, uint64_t ids[LIMIT_
 {
     unsigned n = 0;
 
-    if (agreement->n_peers == 0) {
-        return linked_donors(agreement, ids);
-    }
-
     for (int cost = 0; cost <= 2; cost++) {
         for (unsigned i = 0; i < agreement->n_peers; i++) {
             const struct agreement_peer *peer = &agreement->peers[i];
@@ -504,7 +500,7 @@ unsigned agreement_donors(const struct agreement *agreement, uint64_t ids[LIMIT_
             }
         }
     }
-    return n;
+    return n > 0 ? n : linked_donors(agreement, ids);
 }
 
 uint64_t agreement_needed_index(const struct agreement *agreement)
