@@ -727,6 +727,18 @@ static bool is_accepted_by_mistake(const struct seam *seam, const struct raft_me
            message->append_entries.term < seam->raft.current_term;
 }
 
+/* Entries from before those that libraft still knows: behind the pointer to a state, or cut off.
+ * They come from a leader whose log reaches further back, or late. libraft takes them for new, puts
+ * them at the end of its log, and reads as many behind the message as it already had. All of them
+ * are committed and here. */
+static bool is_forgotten(const struct seam *seam, const struct raft_append_entries *append)
+{
+    uint64_t first = append->prev_log_index + 1;
+
+    return append->n_entries > 0 && first <= raft_last_index((struct raft *)&seam->raft) &&
+           seam_term_of(seam, first) == 0 && !MUTATION(rule8_forgotten_entries_taken);
+}
+
 static bool may_receive(const struct seam *seam, const struct raft_message *message)
 {
     if (is_accepted_by_mistake(seam, message)) {
@@ -739,6 +751,7 @@ static bool may_receive(const struct seam *seam, const struct raft_message *mess
                (!seam->needs_state && !seam->raft.legacy.snapshot_taking &&
                 !seam->raft.snapshot.installing);
     case RAFT_APPEND_ENTRIES:
+        return !is_forgotten(seam, &message->append_entries);
     case RAFT_REQUEST_VOTE:
         return true;
     case RAFT_REQUEST_VOTE_RESULT:

@@ -52,6 +52,7 @@
     X(rule6_pointer_before_state)                                                                  \
     X(rule7_log_never_cut)                                                                         \
     X(rule8_entries_share_memory)                                                                  \
+    X(rule8_forgotten_entries_taken)                                                               \
     X(rule8_install_while_taking)                                                                  \
     X(rule8_term_hidden_from_candidate)                                                            \
     X(rule8_wrong_hint)                                                                            \

@@ -62,6 +62,12 @@ static void on_skip(void *data, uint64_t index, uint64_t term)
     (void)term;
 }
 
+static void on_needs_state(void *data, uint64_t index)
+{
+    (void)data;
+    (void)index;
+}
+
 static void bootstrap(struct seam *seam)
 {
     struct seam_configuration configuration = {.n_members = 3};
@@ -83,7 +89,8 @@ static int set_up(void **state)
                                    .election_timeout_ms = ELECTION_MS,
                                    .heartbeat_ms = 30,
                                    .on_commit = on_commit,
-                                   .on_skip = on_skip};
+                                   .on_skip = on_skip,
+                                   .on_needs_state = on_needs_state};
 
     f = (struct fixture){.sim = sim_open(1)};
     sim_disk_init(&f.disk);
@@ -311,8 +318,8 @@ static void a_refusal_that_comes_late_takes_nobody_back(void **state)
     assert_int_equal(f->sent[OTHER], index);
 }
 
-/* Two commands of 8 bytes behind the configuration, written together. */
-static void receive_two_entries(struct fixture *f)
+/* Two commands of 8 bytes behind @previous, written together. */
+static void receive_two_entries(struct fixture *f, uint64_t term, uint64_t previous)
 {
     struct raft_message message = {.type = RAFT_APPEND_ENTRIES};
     struct raft_entry *entries = raft_calloc(2, sizeof *entries);
@@ -325,12 +332,27 @@ static void receive_two_entries(struct fixture *f)
         entries[i].buf = (struct raft_buffer){.base = batch + i * 8, .len = 8};
         entries[i].batch = batch;
     }
-    message.append_entries.term = 1;
-    message.append_entries.prev_log_index = 1;
-    message.append_entries.prev_log_term = 1;
+    message.append_entries.term = term;
+    message.append_entries.prev_log_index = previous;
+    message.append_entries.prev_log_term = previous == 0 ? 0 : 1;
     message.append_entries.entries = entries;
     message.append_entries.n_entries = 2;
     receive(f, message);
+}
+
+/* The leader's log reaches back to the beginning; this node has been offered a state by one whose
+ * log did not, or by the same one later. */
+static void entries_that_were_cut_off_are_not_taken_again(void **state)
+{
+    struct fixture *f = *state;
+
+    receive_heartbeat(f, 5, 1);
+    receive_state(f, 5);
+    assert_true(view_of(f).needs_state);
+    assert_int_equal(view_of(f).last_index, 10);
+
+    receive_two_entries(f, 5, 0);
+    assert_int_equal(view_of(f).last_index, 10);
 }
 
 /* libraft releases what entries share when the first of them goes, be the other under way still. */
@@ -344,7 +366,7 @@ static void entries_that_are_loaded_share_no_memory(void **state)
     raft_index start;
     size_t n;
 
-    receive_two_entries(f);
+    receive_two_entries(f, 1, 1); /* Behind the configuration. */
     while (f->disk.n_entries < 3 && sim_step(f->sim, sim_now_ms(f->sim) + ELECTION_MS)) {
     }
 
@@ -367,6 +389,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(votes_that_come_late_change_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_an_earlier_leader_offers_is_not_accepted, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(entries_that_were_cut_off_are_not_taken_again, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(who_waits_is_told_at_once_and_others_a_little_later, set_up,
                                         tear_down),
