@@ -90,7 +90,9 @@ static void release_loaded(struct raft_snapshot *snapshot, struct raft_entry *en
     void *batch = NULL;
 
     for (size_t i = 0; i < n; i++) {
-        if (entries[i].batch != batch) {
+        if (entries[i].batch == NULL) {
+            raft_free(entries[i].buf.base);
+        } else if (entries[i].batch != batch) {
             batch = entries[i].batch;
             raft_free(batch);
         }
@@ -106,7 +108,9 @@ static void release_loaded(struct raft_snapshot *snapshot, struct raft_entry *en
 
 /* Give each entry memory of its own. libraft loads those that were written together into one piece,
  * and releases that when none of them is in the log any more, though messages under way may still
- * hold others of them: it is sent when it is free, and freed twice. */
+ * hold others of them: it is sent when it is free, and freed twice. They are of no batch then: with
+ * one each, libraft would look through its whole log for others of it, for each one that it drops,
+ * and stand still for seconds when the log is cut. */
 static void separate(struct raft_entry *entries, size_t n)
 {
     void *batch = NULL;
@@ -120,7 +124,7 @@ static void separate(struct raft_entry *entries, size_t n)
             raft_free(batch);
         }
         batch = entry->batch;
-        entry->batch = own;
+        entry->batch = NULL;
         entry->buf.base = own;
     }
     raft_free(batch);

@@ -374,12 +374,12 @@ static void entries_that_are_loaded_share_no_memory(void **state)
 
     assert_int_equal(n, 3);
     for (size_t i = 0; i < n; i++) {
-        assert_ptr_equal(entries[i].batch, entries[i].buf.base);
+        assert_null(entries[i].batch);
     }
     assert_memory_equal(entries[1].buf.base, "aaaaaaaa", 8);
     assert_memory_equal(entries[2].buf.base, "bbbbbbbb", 8);
     for (size_t i = 0; i < n; i++) {
-        raft_free(entries[i].batch); /* Each by itself. */
+        raft_free(entries[i].buf.base); /* Each by itself. */
     }
     raft_free(entries);
 }
