@@ -1,16 +1,11 @@
 /* Nodes are published from the lowest level up with release stores, so a reader that meets a node
  * sees it whole. A version is pushed in front of the older ones of its node; readers skip those
  * that are newer than the sequence they look with, so a version that is still being filled in, or
- * was taken back, is never looked at.
- *
- * Beside the order there is a hash index, for who knows the whole key: most records that a command
- * looks for are there or nowhere, and a search in order costs twenty comparisons. A node is put in
- * front of its bucket's chain when it is linked everywhere else. */
+ * was taken back, is never looked at. */
 #include "storage/memtable.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <xxhash.h>
 
 #include "daemon/base/check.h"
 #include "daemon/base/memory.h"
@@ -18,8 +13,6 @@
 #define MAX_HEIGHT  12 /* Four to the power of it is far more than a table holds. */
 #define BLOCK_BYTES (256u << 10)
 #define ALIGNMENT   8u
-#define N_FINGERS   8u
-#define N_BUCKETS   (1u << 16) /* As many as there are keys in a full table, about. */
 
 struct version {
     struct version *older; /* Never changes. */
@@ -31,8 +24,6 @@ struct version {
 
 struct memtable_node {
     _Atomic(struct version *) newest; /* NULL after all was taken back. */
-    struct memtable_node *older;      /* In the same bucket; never changes. */
-    uint32_t hash;
     uint16_t key_size;
     uint8_t height;
     /* The key is behind the last link. */
@@ -53,10 +44,6 @@ struct memtable {
     size_t keys;
     uint64_t random;
     struct memtable_node *head; /* Without a key, MAX_HEIGHT high. */
-    /* The key of some first byte that was linked last, and the last node before it on each level
-     * that it does not reach. */
-    struct memtable_node *fingers[N_FINGERS][MAX_HEIGHT];
-    _Atomic(struct memtable_node *) *buckets;
 };
 
 /* --- Memory --- */
@@ -88,8 +75,6 @@ static struct memtable_node *make_node(struct memtable *table, struct slice key,
 
     node = take(table, sizeof *node + height * sizeof node->next[0] + key.size);
     atomic_init(&node->newest, NULL);
-    node->older = NULL;
-    node->hash = 0;
     node->key_size = (uint16_t)key.size;
     node->height = (uint8_t)height;
     for (unsigned i = 0; i < height; i++) {
@@ -108,7 +93,6 @@ struct memtable *memtable_new(void)
     atomic_init(&table->references, 1);
     table->random = 0x9e3779b97f4a7c15u; /* Any but 0. */
     table->head = make_node(table, slice_of(NULL, 0), MAX_HEIGHT);
-    table->buckets = memory_new_zeroed(N_BUCKETS, sizeof *table->buckets);
     return table;
 }
 
@@ -129,7 +113,6 @@ void memtable_unref(struct memtable *table)
         table->blocks = block->older;
         free(block);
     }
-    free(table->buckets);
     free(table);
 }
 
@@ -177,32 +160,6 @@ static struct memtable_node *find_before(struct memtable *table, struct slice ke
     return node;
 }
 
-static struct memtable_node **finger_of(struct memtable *table, struct slice key)
-{
-    return table->fingers[key.data[0] % N_FINGERS];
-}
-
-static uint32_t hash_of(struct slice key)
-{
-    return (uint32_t)XXH3_64bits(key.data, key.size);
-}
-
-static _Atomic(struct memtable_node *) *bucket_of(const struct memtable *table, uint32_t hash)
-{
-    return &table->buckets[hash % N_BUCKETS];
-}
-
-/* The node of exactly @key; NULL: there is none. */
-static struct memtable_node *find(const struct memtable *table, struct slice key, uint32_t hash)
-{
-    struct memtable_node *node = atomic_load_explicit(bucket_of(table, hash), memory_order_acquire);
-
-    while (node != NULL && (node->hash != hash || !slice_equals(memtable_key(node), key))) {
-        node = node->older;
-    }
-    return node;
-}
-
 struct memtable_node *memtable_seek(struct memtable *table, struct slice key)
 {
     return next_at(find_before(table, key, NULL), 0);
@@ -241,9 +198,12 @@ enum memtable_found memtable_look(const struct memtable_node *node, uint64_t seq
 enum memtable_found memtable_get(struct memtable *table, struct slice key, uint64_t sequence,
                                  struct slice *bytes)
 {
-    const struct memtable_node *node = find(table, key, hash_of(key));
+    const struct memtable_node *node = memtable_seek(table, key);
 
-    return node == NULL ? MEMTABLE_NOTHING : memtable_look(node, sequence, bytes);
+    if (node == NULL || !slice_equals(memtable_key(node), key)) {
+        return MEMTABLE_NOTHING;
+    }
+    return memtable_look(node, sequence, bytes);
 }
 
 /* --- Writing --- */
@@ -262,52 +222,22 @@ static unsigned draw_height(struct memtable *table)
     return height;
 }
 
-/* As find_before(), for a key to be linked. Logs grow at their end, so first look behind the key of
- * this kind that was linked last: there is no search then, and the neighbours are in the cache. */
-static void find_place(struct memtable *table, struct slice key, struct memtable_node **path)
-{
-    struct memtable_node **finger = finger_of(table, key);
-    struct memtable_node *next = finger[0] == NULL ? NULL : next_at(finger[0], 0);
-
-    if (finger[0] == NULL || slice_compare(memtable_key(finger[0]), key) >= 0 ||
-        (next != NULL && slice_compare(memtable_key(next), key) < 0)) {
-        (void)find_before(table, key, path);
-        return;
-    }
-    for (unsigned level = 0; level < MAX_HEIGHT; level++) {
-        struct memtable_node *known = next; /* Is not before @key. */
-
-        path[level] = finger[level];
-        while ((next = next_at(path[level], level)) != NULL && next != known &&
-               slice_compare(memtable_key(next), key) < 0) {
-            path[level] = next; /* Linked since, below the last key. */
-        }
-    }
-}
-
 static struct memtable_node *find_or_link(struct memtable *table, struct slice key)
 {
     struct memtable_node *path[MAX_HEIGHT];
-    uint32_t hash = hash_of(key);
-    struct memtable_node *node = find(table, key, hash);
+    struct memtable_node *node = next_at(find_before(table, key, path), 0);
     unsigned height;
 
-    if (node != NULL) {
+    if (node != NULL && slice_equals(memtable_key(node), key)) {
         return node;
     }
-    find_place(table, key, path);
     height = draw_height(table);
     node = make_node(table, key, height);
-    node->hash = hash;
     for (unsigned level = 0; level < height; level++) {
         atomic_store_explicit(&node->next[level], next_at(path[level], level),
                               memory_order_relaxed);
         atomic_store_explicit(&path[level]->next[level], node, memory_order_release);
-        path[level] = node;
     }
-    memcpy(finger_of(table, key), path, sizeof path);
-    node->older = atomic_load_explicit(bucket_of(table, hash), memory_order_relaxed);
-    atomic_store_explicit(bucket_of(table, hash), node, memory_order_release);
     table->keys++;
     return node;
 }
