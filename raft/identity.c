@@ -13,6 +13,7 @@
 #include <jansson.h>
 
 #include "daemon/base/check.h"
+#include "daemon/base/files.h"
 #include "daemon/base/memory.h"
 
 #define FORMAT         1
@@ -382,15 +383,6 @@ out:
     return status;
 }
 
-static char *join(const char *path, const char *file)
-{
-    struct buffer joined = BUFFER_EMPTY;
-
-    buffer_append_format(&joined, "%s/%s", path, file);
-    buffer_append_byte(&joined, 0);
-    return (char *)joined.data; /* From malloc, as buffers are. */
-}
-
 /* Up to the lock. */
 static enum status enter(struct identity_directory *directory, struct error *error)
 {
@@ -441,10 +433,10 @@ static struct identity_directory *new_directory(const char *path)
     struct identity_directory *made = memory_new_zeroed(1, sizeof *made);
 
     made->path = memory_copy_string(path);
-    made->raft = join(path, "raft");
-    made->state = join(path, "state");
-    made->images = join(path, "images");
-    made->received = join(path, "received");
+    made->raft = files_join(path, "/raft");
+    made->state = files_join(path, "/state");
+    made->images = files_join(path, "/images");
+    made->received = files_join(path, "/received");
     made->fd = -1;
     made->lock_fd = -1;
     return made;

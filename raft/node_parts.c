@@ -2,14 +2,11 @@
  * for a member, libraft's disk and streams, the seam, agreement and the watcher. */
 #include "raft/node_private.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-#include "daemon/base/check.h"
+#include "daemon/base/files.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
 #include "raft/segments.h"
@@ -342,28 +339,6 @@ static enum status refuse_lost_log(const struct node *node, struct error *error)
     return status;
 }
 
-static enum status empty_directory(const char *path, struct error *error)
-{
-    DIR *directory = opendir(path);
-    const struct dirent *entry;
-    int rv = directory == NULL && errno != ENOENT ? -1 : 0;
-
-    while (rv == 0 && directory != NULL && (entry = readdir(directory)) != NULL) {
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
-            rv = unlinkat(dirfd(directory), entry->d_name, 0);
-        }
-    }
-    if (rv != 0) {
-        rv = errno;
-        (void)error_set(error, status_from_errno(rv), "could not empty \"%s\": %s", path,
-                        strerror(rv)); /* Returned below. */
-    }
-    if (directory != NULL) {
-        (void)closedir(directory); /* Only read. */
-    }
-    return rv == 0 ? STATUS_OK : error->status;
-}
-
 /* Until has_log is stored, this node has promised nothing: what is there is of a beginning that was
  * cut off. libraft takes a log without its first entry for a begun one, so it must not see it. */
 static enum status drop_half_begun_log(const struct node *node, struct error *error)
@@ -371,7 +346,7 @@ static enum status drop_half_begun_log(const struct node *node, struct error *er
     if (node->identity.has_log || node->position.stored > 0 || node->identity.is_joining) {
         return STATUS_OK; /* What a node that joins has, came from the others. */
     }
-    return empty_directory(identity_raft_directory(node->directory), error);
+    return files_empty_directory(identity_raft_directory(node->directory), error);
 }
 
 static enum status begin_log(struct node *node, struct error *error)

@@ -11,13 +11,8 @@
  * was; before the end of 3 either the one or the other state is there; before 4 nothing is lost. If
  * the leader has cut its log meanwhile, it all begins anew (members hold their logs for that time,
  * see agreement_watch.c). */
-#include <errno.h>
 #include <inttypes.h>
-#include <string.h>
-#include <unistd.h>
 
-#include "daemon/base/files.h"
-#include "daemon/base/log.h"
 #include "raft/node_private.h"
 #include "raft/received.h"
 

@@ -28,7 +28,7 @@ char *files_join(const char *a, const char *b)
     return joined;
 }
 
-enum status files_remove_directory(const char *path, struct error *error)
+enum status files_empty_directory(const char *path, struct error *error)
 {
     DIR *opened = opendir(path);
     const struct dirent *entry;
@@ -40,14 +40,21 @@ enum status files_remove_directory(const char *path, struct error *error)
             rv = unlinkat(dirfd(opened), entry->d_name, 0);
         }
     }
-    if (rv == 0 && opened != NULL) {
-        rv = rmdir(path);
-    }
     if (rv != 0) {
-        status = files_error("remove", path, error);
+        status = files_error("empty", path, error);
     }
     if (opened != NULL) {
         (void)closedir(opened); /* Only read. */
+    }
+    return status;
+}
+
+enum status files_remove_directory(const char *path, struct error *error)
+{
+    enum status status = files_empty_directory(path, error);
+
+    if (status == STATUS_OK && rmdir(path) != 0 && errno != ENOENT) {
+        status = files_error("remove", path, error);
     }
     return status;
 }

@@ -10,6 +10,9 @@ enum status files_error(const char *action, const char *path, struct error *erro
 /* "@a@b", for free(). */
 char *files_join(const char *a, const char *b);
 
+/* Remove the files in a directory (it must have no directories), if it is there. */
+MUST_USE enum status files_empty_directory(const char *path, struct error *error);
+
 /* Remove a directory and the files in it (not directories), if it is there. */
 MUST_USE enum status files_remove_directory(const char *path, struct error *error);
 
