@@ -10,6 +10,7 @@
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
 #include "daemon/base/queue.h"
+#include "raft/loaded.h"
 #include "raft/pointers.h"
 #include "raft/promise.h"
 #include "raft/segments.h"
@@ -69,25 +70,6 @@ static int tell_libraft(struct disk *disk, const struct error *error)
     return error->status == STATUS_CORRUPT ? RAFT_CORRUPT : RAFT_IOERR;
 }
 
-static void release_loaded(struct raft_snapshot *snapshot, struct raft_entry *entries, size_t n)
-{
-    void *batch = NULL;
-
-    for (size_t i = 0; i < n; i++) {
-        if (entries[i].batch != batch) {
-            batch = entries[i].batch;
-            raft_free(batch);
-        }
-    }
-    raft_free(entries);
-    if (snapshot != NULL) {
-        raft_configuration_close(&snapshot->configuration);
-        raft_free(snapshot->bufs[0].base);
-        raft_free(snapshot->bufs);
-        raft_free(snapshot);
-    }
-}
-
 static int on_load(struct raft_io *io, raft_term *term, raft_id *voted_for,
                    struct raft_snapshot **snapshot, raft_index *start_index,
                    struct raft_entry *entries[], size_t *n_entries)
@@ -101,7 +83,7 @@ static int on_load(struct raft_io *io, raft_term *term, raft_id *voted_for,
     }
     disk->promised = (struct promise){.term = *term, .vote = *voted_for};
     if (promises_check(disk->promises, &disk->promised, &error) != STATUS_OK) {
-        release_loaded(*snapshot, *entries, *n_entries);
+        loaded_release(*snapshot, *entries, *n_entries);
         return tell_libraft(disk, &error);
     }
     return 0;

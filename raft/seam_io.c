@@ -13,20 +13,17 @@
  * sent is never an error, as libraft would skip what stands behind it: its callback comes later. */
 #include "raft/seam_private.h"
 
-#include <string.h>
 #include <uv.h>
 
 #include "daemon/base/check.h"
 #include "daemon/base/log.h"
 #include "daemon/base/mutation.h"
-#include "daemon/base/wire.h"
+#include "raft/loaded.h"
 
 /* What an entry costs beside its payload, in memory and on disk. */
 #define ENTRY_OVERHEAD_BYTES 64u
 /* What a message costs beside its entries. */
 #define MESSAGE_OVERHEAD_BYTES 128u
-/* Of libraft's encoding of a configuration. */
-#define CONFIGURATION_FORMAT 1u
 
 struct append {
     struct raft_io_append real;
@@ -85,100 +82,6 @@ static void count_entries(struct seam *seam, uint64_t index, const struct raft_e
     seam_set_threshold(seam);
 }
 
-static void release_loaded(struct raft_snapshot *snapshot, struct raft_entry *entries, size_t n)
-{
-    void *batch = NULL;
-
-    for (size_t i = 0; i < n; i++) {
-        if (entries[i].batch == NULL) {
-            raft_free(entries[i].buf.base);
-        } else if (entries[i].batch != batch) {
-            batch = entries[i].batch;
-            raft_free(batch);
-        }
-    }
-    raft_free(entries);
-    if (snapshot != NULL) {
-        raft_configuration_close(&snapshot->configuration);
-        raft_free(snapshot->bufs[0].base);
-        raft_free(snapshot->bufs);
-        raft_free(snapshot);
-    }
-}
-
-/* Give each entry memory of its own. libraft loads those that were written together into one piece,
- * and releases that when none of them is in the log any more, though messages under way may still
- * hold others of them: it is sent when it is free, and freed twice. They are of no batch then: with
- * one each, libraft would look through its whole log for others of it, for each one that it drops,
- * and stand still for seconds when the log is cut. */
-static void separate(struct raft_entry *entries, size_t n)
-{
-    void *batch = NULL;
-
-    for (size_t i = 0; i < n; i++) {
-        struct raft_entry *entry = &entries[i];
-        void *own = seam_new(entry->buf.len + 1);
-
-        memcpy(own, entry->buf.base, entry->buf.len);
-        if (batch != NULL && entry->batch != batch) {
-            raft_free(batch);
-        }
-        batch = entry->batch;
-        entry->batch = NULL;
-        entry->buf.base = own;
-    }
-    raft_free(batch);
-}
-
-/* Of a configuration: who votes, if it is one alone; else 0. */
-static raft_id sole_voter_of(const struct raft_configuration *configuration)
-{
-    raft_id sole = 0;
-    unsigned n = 0;
-
-    for (unsigned i = 0; i < configuration->n; i++) {
-        if (configuration->servers[i].role == RAFT_VOTER) {
-            sole = configuration->servers[i].id;
-            n++;
-        }
-    }
-    return n == 1 ? sole : 0;
-}
-
-/* The same for one in an entry, as libraft encodes it: u8 format, u64 number, and of each member
- * u64 id, the address and a NUL, u8 role. */
-static raft_id sole_voter_in(const struct raft_buffer *buffer)
-{
-    struct wire_reader reader = wire_reader_of(slice_of(buffer->base, buffer->len));
-    uint8_t format = wire_get_u8(&reader);
-    uint64_t n_members = wire_get_u64(&reader);
-    raft_id sole = 0;
-    unsigned n = 0;
-
-    for (uint64_t i = 0; i < n_members && !reader.failed; i++) {
-        raft_id id = wire_get_u64(&reader);
-
-        while (!reader.failed && wire_get_u8(&reader) != 0) {
-        }
-        if (wire_get_u8(&reader) == RAFT_VOTER) {
-            sole = id;
-            n++;
-        }
-    }
-    return format == CONFIGURATION_FORMAT && !reader.failed && n == 1 ? sole : 0;
-}
-
-static raft_id sole_voter(const struct raft_snapshot *snapshot, const struct raft_entry *entries,
-                          size_t n_entries)
-{
-    for (size_t i = n_entries; i > 0; i--) {
-        if (entries[i - 1].type == RAFT_CHANGE) {
-            return sole_voter_in(&entries[i - 1].buf);
-        }
-    }
-    return snapshot == NULL ? 0 : sole_voter_of(&snapshot->configuration);
-}
-
 /* The only voter leads at once when it starts, and libraft lets it do so in the term that it led
  * before: bundles of that term that it took would be taken again. So it begins a new one. Nobody
  * else can lead that: every configuration in which it is not needed comes after one that it has. */
@@ -212,7 +115,7 @@ static int on_load(struct raft_io *io, raft_term *term, raft_id *voted_for,
         return rv;
     }
     if (!MUTATION(rule8_entries_share_memory)) {
-        separate(*entries, *n_entries);
+        loaded_separate(*entries, *n_entries);
     }
     snapshot_index = *snapshot == NULL ? 0 : (*snapshot)->index;
     end = *start_index + *n_entries - 1;
@@ -224,13 +127,13 @@ static int on_load(struct raft_io *io, raft_term *term, raft_id *voted_for,
                   "the log ends at index %llu, but this node had stored entries up to %llu, which "
                   "may be lost for good: remove the data directory and join again as a new member",
                   (unsigned long long)end, (unsigned long long)seam->options.state_stored);
-        release_loaded(*snapshot, *entries, *n_entries);
+        loaded_release(*snapshot, *entries, *n_entries);
         return RAFT_CORRUPT;
     }
-    if (sole_voter(*snapshot, *entries, *n_entries) == seam->options.self) {
+    if (loaded_sole_voter(*snapshot, *entries, *n_entries) == seam->options.self) {
         rv = begin_term(seam, term, voted_for);
         if (rv != 0) {
-            release_loaded(*snapshot, *entries, *n_entries);
+            loaded_release(*snapshot, *entries, *n_entries);
             return rv;
         }
     }
@@ -633,154 +536,13 @@ void seam_fire_unsent(struct seam *seam)
 
 /* --- Receiving --- */
 
-static void release_entries(struct raft_append_entries *append)
-{
-    if (append->n_entries > 0) {
-        raft_free(append->entries[0].batch);
-        raft_free(append->entries);
-    }
-    append->entries = NULL;
-    append->n_entries = 0;
-}
-
-static void release_message(struct raft_message *message)
-{
-    if (message->type == RAFT_APPEND_ENTRIES) {
-        release_entries(&message->append_entries);
-    } else if (message->type == RAFT_INSTALL_SNAPSHOT) {
-        raft_configuration_close(&message->install_snapshot.conf);
-        raft_free(message->install_snapshot.data.base);
-    }
-}
-
-/* Is there more here than this node will hold before it has executed or dropped some? What is not
- * taken now the leader sends again. */
-static bool is_full(const struct seam *seam)
-{
-    return !MUTATION(follower_never_full) &&
-           (seam->backlog > seam->options.apply_bytes ||
-            seam->unsnapshotted_bytes >
-                4 * seam->options.snapshot_threshold_bytes + seam->options.apply_bytes);
-}
-
-/* Make an AppendEntries harmless where libraft would be confused by it. */
-static void trim(const struct seam *seam, struct raft_append_entries *append)
-{
-    uint64_t last;
-
-    /* Several entries with a change of the configuration among them make libraft note the change
-     * at a wrong index: let it come first in a message of its own. */
-    for (unsigned i = 1; i < append->n_entries; i++) {
-        if (append->entries[i].type == RAFT_CHANGE) {
-            append->n_entries = i;
-            break;
-        }
-    }
-    if (seam->needs_state || is_full(seam)) {
-        release_entries(append);
-    }
-    /* Beyond the last entry, libraft would take the last entry's index as committed, even if that
-     * is less than what it knew before. */
-    last = append->prev_log_index + append->n_entries;
-    if (append->leader_commit > last && !MUTATION(rule9_commit_goes_back)) {
-        append->leader_commit = last;
-    }
-}
-
-/* Remember that there is a leader, and what it says is committed. */
-static void hear(struct seam *seam, const struct raft_message *message)
-{
-    raft_term term;
-
-    if (message->type == RAFT_APPEND_ENTRIES) {
-        term = message->append_entries.term;
-    } else if (message->type == RAFT_INSTALL_SNAPSHOT) {
-        term = message->install_snapshot.term;
-    } else {
-        return;
-    }
-    if (term < seam->raft.current_term) {
-        return;
-    }
-    seam->heard_ms = seam->io->time(seam->io);
-    if (seam->heard_commit_index == 0 && message->type == RAFT_APPEND_ENTRIES) {
-        seam->heard_commit_index = message->append_entries.leader_commit;
-    }
-}
-
-/* A refusal of what this follower is known to have stored was overtaken by better news, as can be
- * when a connection is replaced. libraft would go back behind what it knows, and stay there: the
- * follower's answers bring nothing new, so it is never sent another entry. */
-static bool is_stale(struct seam *seam, const struct raft_message *message)
-{
-    uint64_t rejected = message->append_entries_result.rejected;
-
-    return message->type == RAFT_APPEND_ENTRIES_RESULT && rejected != 0 &&
-           seam_match_index(seam, message->server_id) >= rejected;
-}
-
-/* A leader of an earlier term is told by libraft that its state, or entries from the first on, were
- * stored, as far as what lies on the stack says. If it leads again by then, in the term of the
- * answer, it counts that. */
-static bool is_accepted_by_mistake(const struct seam *seam, const struct raft_message *message)
-{
-    if (message->type == RAFT_INSTALL_SNAPSHOT) {
-        return message->install_snapshot.term < seam->raft.current_term;
-    }
-    return message->type == RAFT_APPEND_ENTRIES && message->append_entries.prev_log_index == 0 &&
-           message->append_entries.term < seam->raft.current_term;
-}
-
-/* Entries from before those that libraft still knows: behind the pointer to a state, or cut off.
- * They come from a leader whose log reaches further back, or late. libraft takes them for new, puts
- * them at the end of its log, and reads as many behind the message as it already had. All of them
- * are committed and here. */
-static bool is_forgotten(const struct seam *seam, const struct raft_append_entries *append)
-{
-    uint64_t first = append->prev_log_index + 1;
-
-    return append->n_entries > 0 && first <= raft_last_index((struct raft *)&seam->raft) &&
-           seam_term_of(seam, first) == 0 && !MUTATION(rule8_forgotten_entries_taken);
-}
-
-static bool may_receive(const struct seam *seam, const struct raft_message *message)
-{
-    if (is_accepted_by_mistake(seam, message)) {
-        return false;
-    }
-    switch (message->type) {
-    case RAFT_INSTALL_SNAPSHOT:
-        /* libraft crashes on one that comes while it takes a snapshot, and leaks a second. */
-        return MUTATION(rule8_install_while_taking) ||
-               (!seam->needs_state && !seam->raft.legacy.snapshot_taking &&
-                !seam->raft.snapshot.installing);
-    case RAFT_APPEND_ENTRIES:
-        return !is_forgotten(seam, &message->append_entries);
-    case RAFT_REQUEST_VOTE:
-        return true;
-    case RAFT_REQUEST_VOTE_RESULT:
-        /* On a node that is no candidate (any more) libraft looks up whether it asks for pre-votes
-         * where it keeps the leader's address by then. By chance it takes over the term that a
-         * late answer to a pre-vote only supposes, and a leader that was well falls. */
-        return !seam->needs_state && seam->raft.state == RAFT_CANDIDATE;
-    default:
-        return !seam->needs_state;
-    }
-}
-
 static void on_recv(struct raft_io *io, struct raft_message *message)
 {
     struct seam *seam = seam_of(io);
 
-    if (seam->failed || !may_receive(seam, message) || is_stale(seam, message)) {
-        release_message(message);
-        return;
+    if (seam_may_receive(seam, message)) {
+        seam->recv(io, message);
     }
-    hear(seam, message);
-    if (message->type == RAFT_APPEND_ENTRIES) {
-        trim(seam, &message->append_entries);
-    }
-    seam->recv(io, message);
 }
 
 static void on_tick(struct raft_io *io)

@@ -1,4 +1,5 @@
-/* What seam.c (the life of libraft) and seam_io.c (its wrapped disk and network) share. */
+/* What seam.c (the life of libraft), seam_io.c (its wrapped disk and network) and seam_receive.c
+ * (what the network brings) share. */
 #ifndef HOLDFAST_RAFT_SEAM_PRIVATE_H
 #define HOLDFAST_RAFT_SEAM_PRIVATE_H
 
@@ -86,6 +87,9 @@ struct seam *seam_of(struct raft_io *io);
 
 /* Put our functions into the table. */
 void seam_wrap(struct seam *seam);
+
+/* May libraft have @message? It may be trimmed; if not, it is released. */
+bool seam_may_receive(struct seam *seam, struct raft_message *message);
 
 /* Memory that dies with libraft's own (a simulator gives it a heap per cluster). */
 void *seam_new(size_t size);
