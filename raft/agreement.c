@@ -175,7 +175,7 @@ static uint64_t leader_connection(struct agreement *agreement)
 {
     return agreement->view.state == SEAM_LEADER
                ? 0
-               : agreement_peer(agreement, agreement->view.leader_id)->connection;
+               : agreement_link(agreement, agreement->view.leader_id)->connection;
 }
 
 /* Give a bundle to the leader of the current term. False if it did not leave this node. */
@@ -205,17 +205,6 @@ static bool send_bundle(struct agreement *agreement, struct pending_bundle *bund
     return true;
 }
 
-static bool can_reach_leader(struct agreement *agreement)
-{
-    struct agreement_peer *peer;
-
-    if (agreement->view.state == SEAM_LEADER) {
-        return true;
-    }
-    peer = agreement_peer(agreement, agreement->view.leader_id);
-    return peer != NULL && peer->is_up;
-}
-
 static bool may_send_more(const struct agreement *agreement)
 {
     if (agreement->view.state == SEAM_LEADER) {
@@ -240,7 +229,7 @@ static void send_bundles(struct agreement *agreement)
     struct batch *batch = &agreement->batch;
     struct pending_bundle *bundle;
 
-    if (!can_reach_leader(agreement) || agreement->now_ms < agreement->hold_ms ||
+    if (!agreement_can_reach_leader(agreement) || agreement->now_ms < agreement->hold_ms ||
         batch_is_unsettled(batch, agreement->view.term)) {
         return;
     }
@@ -540,29 +529,18 @@ void agreement_frame(struct agreement *agreement, uint64_t peer_id, const struct
 void agreement_peer_up(struct agreement *agreement, uint64_t peer_id, uint64_t now_ms)
 {
     struct agreement_link *link = agreement_link(agreement, peer_id);
-    struct agreement_peer *peer;
 
     agreement->now_ms = now_ms;
     link->is_up = true;
-    link->connection++;
+    link->connection = ++agreement->n_connections;
     agreement_observe(agreement);
-    peer = agreement_peer(agreement, peer_id);
-    if (peer != NULL) { /* Else it is no member yet. */
-        peer->is_up = true;
-        peer->connection = link->connection;
-    }
     comparison_forget(&agreement->comparison, peer_id);
 }
 
 void agreement_peer_down(struct agreement *agreement, uint64_t peer_id, uint64_t now_ms)
 {
-    struct agreement_peer *peer = agreement_peer(agreement, peer_id);
-
     agreement->now_ms = now_ms;
     agreement_link(agreement, peer_id)->is_up = false;
-    if (peer != NULL) {
-        peer->is_up = false;
-    }
 }
 
 /* Commands do not wait forever for a leader, nor for one that takes nothing. */
@@ -570,7 +548,7 @@ static void expire(struct agreement *agreement)
 {
     uint64_t now_ms = agreement->now_ms;
 
-    if (can_reach_leader(agreement)) {
+    if (agreement_can_reach_leader(agreement)) {
         agreement->has_no_leader = false;
         if (now_ms > LIMIT_OUTCOME_WAIT_MS) {
             batch_expire(&agreement->batch, now_ms - LIMIT_OUTCOME_WAIT_MS, STATUS_BUSY);

@@ -47,8 +47,16 @@ struct agreement_link *agreement_link(struct agreement *agreement, uint64_t id)
         }
     }
     CHECK(unused != NULL); /* There are twice as many as there are members. */
-    *unused = (struct agreement_link){.id = id, .connection = unused->connection};
+    *unused = (struct agreement_link){.id = id};
     return unused;
+}
+
+bool agreement_can_reach_leader(struct agreement *agreement)
+{
+    uint64_t leader = agreement->view.leader_id;
+
+    return agreement->view.state == SEAM_LEADER ||
+           (agreement_peer(agreement, leader) != NULL && agreement_link(agreement, leader)->is_up);
 }
 
 /* --- What the leader knows --- */
@@ -428,17 +436,6 @@ void agreement_change(struct agreement *agreement, struct member_change *change,
     }
 }
 
-static bool is_leader_there(struct agreement *agreement)
-{
-    const struct agreement_peer *peer;
-
-    if (agreement->view.state == SEAM_LEADER) {
-        return true;
-    }
-    peer = agreement_peer(agreement, agreement->view.leader_id);
-    return peer != NULL && peer->is_up;
-}
-
 static void serve(struct agreement *agreement, struct member_change *change)
 {
     uint64_t waited_ms = agreement->now_ms - change->begun_ms;
@@ -450,7 +447,7 @@ static void serve(struct agreement *agreement, struct member_change *change)
                                    : STATUS_NO_LEADER);
         return;
     }
-    if (!is_leader_there(agreement)) {
+    if (!agreement_can_reach_leader(agreement)) {
         if (!change->was_asked && waited_ms >= LIMIT_NO_LEADER_WAIT_MS) {
             finish(agreement, change, STATUS_NO_LEADER);
         }

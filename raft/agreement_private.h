@@ -17,7 +17,7 @@
 struct agreement_link {
     uint64_t id; /* 0: unused. */
     bool is_up;
-    uint64_t connection; /* The so-manieth. */
+    uint64_t connection; /* Its number among all that came up. */
     /* From its last status: a node without state knows no configuration, so it has no peers. */
     uint64_t heard_ms;
     uint64_t applied_index; /* 0: not heard, or it needs state itself. */
@@ -50,8 +50,6 @@ struct agreement_changes {
 struct agreement_peer {
     uint64_t id;
     int role;
-    bool is_up;          /* There is a control connection: */
-    uint64_t connection; /* the so-manieth. */
     bool was_heard;
     uint64_t heard_ms;
     struct frame_status status;
@@ -77,6 +75,7 @@ struct agreement {
     unsigned n_peers;
     struct agreement_peer peers[LIMIT_MEMBERS]; /* Without this node. */
     struct agreement_link links[AGREEMENT_LINKS];
+    uint64_t n_connections; /* That came up, on all links. */
     struct agreement_changes changes;
     int own_role;
     uint64_t now_ms;
@@ -164,6 +163,8 @@ void agreement_on_change_ask(struct agreement *agreement, uint64_t peer,
 void agreement_on_change_answer(struct agreement *agreement, uint64_t peer,
                                 const struct frame_change_answer *answer);
 struct agreement_link *agreement_link(struct agreement *agreement, uint64_t id);
+/* Leads this node, or is a leader known that is connected? */
+bool agreement_can_reach_leader(struct agreement *agreement);
 /* A voter that is well and may lead; 0: none. */
 uint64_t agreement_successor(const struct agreement *agreement);
 

@@ -54,14 +54,6 @@ void agreement_exit(struct agreement *agreement, enum node_exit why, const struc
 
 /* --- Who is there, and who leads --- */
 
-/* The connection may have been there before the member was one. */
-static struct agreement_peer new_peer(struct agreement *agreement, uint64_t id)
-{
-    const struct agreement_link *link = agreement_link(agreement, id);
-
-    return (struct agreement_peer){.id = id, .is_up = link->is_up, .connection = link->connection};
-}
-
 /* Keep what is known of members that are still there. */
 static void observe_members(struct agreement *agreement)
 {
@@ -80,14 +72,11 @@ static void observe_members(struct agreement *agreement)
             agreement->own_role = configuration.members[i].role;
             continue;
         }
-        *peer = (struct agreement_peer){.id = 0};
+        *peer = (struct agreement_peer){.id = configuration.members[i].id};
         for (unsigned j = 0; j < n_before; j++) {
-            if (before[j].id == configuration.members[i].id) {
+            if (before[j].id == peer->id) {
                 *peer = before[j];
             }
-        }
-        if (peer->id == 0) {
-            *peer = new_peer(agreement, configuration.members[i].id);
         }
         peer->role = configuration.members[i].role;
         agreement->n_peers++;

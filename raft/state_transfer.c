@@ -108,20 +108,6 @@ void state_transfer_statistics(struct state_transfer *transfer,
 
 /* --- Life --- */
 
-static void on_state(void *data, const struct image_facts *facts)
-{
-    const struct state_transfer *transfer = data;
-
-    transfer->options.on_state(transfer->options.data, facts);
-}
-
-static bool on_has_executed(void *data, uint64_t index)
-{
-    const struct state_transfer *transfer = data;
-
-    return transfer->options.has_executed(transfer->options.data, index);
-}
-
 static void *run(void *data)
 {
     struct state_transfer *transfer = data;
@@ -167,8 +153,8 @@ static void open_parts(struct state_transfer *transfer)
         .directory = options->directory,
         .hello = options->hello,
         .allow_insecure = options->allow_insecure,
-        .data = transfer,
-        .on_done = on_state,
+        .data = options->data,
+        .on_done = options->on_state,
     };
     const struct state_sender_options sender = {
         .loop = &transfer->loop,
@@ -176,8 +162,8 @@ static void open_parts(struct state_transfer *transfer)
         .spools = options->spools,
         .cluster_id = transfer->cluster_id,
         .bytes_per_second = options->bytes_per_second,
-        .has_executed = on_has_executed,
-        .data = transfer,
+        .data = options->data,
+        .has_executed = options->has_executed,
     };
 
     transfer->receiver = state_receiver_open(&receiver);
