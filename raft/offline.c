@@ -469,26 +469,12 @@ static enum status refuse_unless_empty(const char *path, struct error *error)
     return status;
 }
 
-/* Open the import of @file, going on with an earlier one if it was of the same image. */
-static enum status open_import(const char *directory, const struct image_file *file,
-                               struct image_import **import, struct error *error)
+static bool is_of(const void *data, const struct image_facts *facts)
 {
-    enum status status = image_import_open(directory, import, error);
-    const struct image_facts *facts = status == STATUS_OK ? image_import_facts(*import) : NULL;
-    const struct image_facts *wanted = image_file_facts(file);
+    const struct image_facts *wanted = data;
 
-    if (status == STATUS_OK &&
-        (facts == NULL || (strcmp(facts->cluster_id, wanted->cluster_id) == 0 &&
-                           memcmp(&facts->state, &wanted->state, sizeof facts->state) == 0))) {
-        return STATUS_OK;
-    }
-    if (status == STATUS_OK) {
-        image_import_close(*import);
-    } else if (status != STATUS_EXISTS && status != STATUS_CORRUPT) {
-        return status;
-    }
-    status = files_remove_directory(directory, error);
-    return status == STATUS_OK ? image_import_open(directory, import, error) : status;
+    return strcmp(facts->cluster_id, wanted->cluster_id) == 0 &&
+           memcmp(&facts->state, &wanted->state, sizeof facts->state) == 0;
 }
 
 static enum status import_image(const struct offline_restore *options, const char *directory,
@@ -496,7 +482,8 @@ static enum status import_image(const struct offline_restore *options, const cha
 {
     struct buffer piece = BUFFER_EMPTY;
     struct image_import *import;
-    enum status status = open_import(directory, file, &import, error);
+    enum status status =
+        image_import_resume(directory, is_of, image_file_facts(file), &import, error);
 
     if (status != STATUS_OK) {
         return status;

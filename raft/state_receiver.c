@@ -174,37 +174,27 @@ static void on_piece(struct state_receiver *receiver, const struct frame_state_p
     }
 }
 
-static bool is_begun_one(const struct state_receiver *receiver)
+static bool is_offered(const void *data, const struct image_facts *facts)
 {
-    const struct image_facts *facts = image_import_facts(receiver->import);
-    const struct frame_state_offer *offer = &receiver->offer;
+    const struct frame_state_offer *offer = data;
 
-    return facts == NULL ||
-           (facts->state.applied_index == offer->index && facts->state.hash[0] == offer->sum[0] &&
-            facts->state.hash[1] == offer->sum[1]);
+    return facts->state.applied_index == offer->index && facts->state.hash[0] == offer->sum[0] &&
+           facts->state.hash[1] == offer->sum[1];
 }
 
 /* Go on with what was begun if it is of the image that is offered, else begin anew. */
 static enum status open_import(struct state_receiver *receiver, struct error *error)
 {
-    const char *directory = receiver->options.directory;
-    enum status status = STATUS_OK;
+    if (receiver->import != NULL) {
+        const struct image_facts *facts = image_import_facts(receiver->import);
 
-    if (receiver->import == NULL) {
-        status = image_import_open(directory, &receiver->import, error);
+        if (facts == NULL || is_offered(&receiver->offer, facts)) {
+            return STATUS_OK;
+        }
+        close_import(receiver);
     }
-    if (status == STATUS_OK && is_begun_one(receiver)) {
-        return STATUS_OK;
-    }
-    if (status != STATUS_OK && status != STATUS_EXISTS && status != STATUS_CORRUPT) {
-        return status;
-    }
-    close_import(receiver);
-    status = files_remove_directory(directory, error);
-    if (status == STATUS_OK) {
-        status = image_import_open(directory, &receiver->import, error);
-    }
-    return status;
+    return image_import_resume(receiver->options.directory, is_offered, &receiver->offer,
+                               &receiver->import, error);
 }
 
 static void on_offer(struct state_receiver *receiver, const struct frame_state_offer *offer)

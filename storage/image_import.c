@@ -11,6 +11,7 @@
 
 #include <stdlib.h>
 
+#include "daemon/base/files.h"
 #include "daemon/base/memory.h"
 #include "storage/bulk.h"
 
@@ -45,6 +46,27 @@ enum status image_import_open(const char *directory, struct image_import **impor
     }
     *import = opened;
     return STATUS_OK;
+}
+
+enum status image_import_resume(const char *directory,
+                                bool (*is_wanted)(const void *data,
+                                                  const struct image_facts *facts),
+                                const void *data, struct image_import **import, struct error *error)
+{
+    enum status status = image_import_open(directory, import, error);
+    const struct image_facts *facts = status == STATUS_OK ? image_import_facts(*import) : NULL;
+
+    if (status == STATUS_OK && (facts == NULL || is_wanted(data, facts))) {
+        return STATUS_OK;
+    }
+    if (status == STATUS_OK) {
+        image_import_close(*import);
+        *import = NULL;
+    } else if (status != STATUS_EXISTS && status != STATUS_CORRUPT) {
+        return status;
+    }
+    status = files_remove_directory(directory, error);
+    return status == STATUS_OK ? image_import_open(directory, import, error) : status;
 }
 
 uint64_t image_import_next(const struct image_import *import)

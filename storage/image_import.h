@@ -16,6 +16,14 @@ struct image_import;
 MUST_USE enum status image_import_open(const char *directory, struct image_import **import,
                                        struct error *error);
 
+/* As image_import_open(), but what is in the directory is gone on with only if @is_wanted says so
+ * of the image that it is of; if not, or if it is no import that can be gone on with, it is
+ * removed. */
+MUST_USE enum status
+image_import_resume(const char *directory,
+                    bool (*is_wanted)(const void *data, const struct image_facts *facts),
+                    const void *data, struct image_import **import, struct error *error);
+
 /* The number of the piece that is wanted next. Above 0, what was imported before is of the image
  * image_import_facts(): pieces of another one are refused. */
 uint64_t image_import_next(const struct image_import *import);
