@@ -8,12 +8,17 @@
 
 #define LOOK_AGAIN_MS 10
 
-uint64_t now_ms(void)
+uint64_t now_ns(void)
 {
     struct timespec now;
 
     (void)clock_gettime(CLOCK_MONOTONIC, &now); /* Cannot fail with this clock. */
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+uint64_t now_ms(void)
+{
+    return now_ns() / 1000000;
 }
 
 void pause_ms(unsigned duration_ms)

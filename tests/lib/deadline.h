@@ -7,7 +7,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Milliseconds of the monotonic clock. */
+/* Nanoseconds and milliseconds of the monotonic clock. */
+uint64_t now_ns(void);
 uint64_t now_ms(void);
 
 /* Give the others a moment before looking again; never instead of looking. */

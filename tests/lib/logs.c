@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <jansson.h>
 
@@ -48,14 +47,6 @@ static void fail(struct log_client *client, const char *format, ...)
     (void)vsnprintf(client->failure, sizeof client->failure, format, args);
     va_end(args);
     atomic_store(&client->failed, true);
-}
-
-static uint64_t clock_ns(void)
-{
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &now); /* Cannot fail with these arguments. */
-    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
 /* --- Answers --- */
@@ -141,9 +132,9 @@ static void perform(struct log_client *client, struct log_record *record, const 
     enum http_outcome outcome;
     unsigned status;
 
-    record->call = clock_ns();
+    record->call = now_ns();
     outcome = http_call(&client->clients[node], &response, method, target, NULL, body);
-    record->answer = clock_ns();
+    record->answer = now_ns();
     status = outcome == HTTP_ANSWERED ? response.status : 0;
     if (outcome == HTTP_REFUSED || status == 503 || status == 429 || status == 507) {
         pause_ms(WAIT_AFTER_NOTHING); /* Certainly nothing happened. */

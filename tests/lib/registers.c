@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "tests/lib/deadline.h"
 
@@ -41,14 +40,6 @@ static void fail(struct register_client *client, const char *format, ...)
     (void)vsnprintf(client->failure, sizeof client->failure, format, args);
     va_end(args);
     atomic_store(&client->failed, true);
-}
-
-static uint64_t clock_ns(void)
-{
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &now); /* Cannot fail with these arguments. */
-    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
 static bool is_read(const struct attempt *attempt)
@@ -142,9 +133,9 @@ static void perform(struct attempt *attempt, const char *method, const char *hea
     char target[64];
 
     (void)snprintf(target, sizeof target, "/v1/namespaces/default/items/r%u", attempt->item);
-    attempt->record.call = clock_ns();
+    attempt->record.call = now_ns();
     outcome = http_call(&client->clients[node], &attempt->response, method, target, headers, body);
-    attempt->record.answer = clock_ns();
+    attempt->record.answer = now_ns();
     status = outcome == HTTP_ANSWERED ? attempt->response.status : 0;
     if (outcome == HTTP_REFUSED || status == 503 || status == 429 || status == 507) {
         pause_ms(WAIT_AFTER_NOTHING); /* Certainly nothing happened. */
