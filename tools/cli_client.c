@@ -336,6 +336,11 @@ enum cli_exit client_send(struct client *client, const struct client_request *re
     return code;
 }
 
+bool client_has_time(const struct client *client)
+{
+    return now_ms() < client->deadline_ms;
+}
+
 /* --- Life
  * ------------------------------------------------------------------------------------------- */
 

@@ -60,6 +60,7 @@ static bool is_under_way(const json_t *answer)
 static enum cli_exit change(struct cli *cli, struct client_request *request, json_t **answer)
 {
     char told[MAX_DETAIL] = "";
+    bool is_agreed = false;
     enum cli_exit code;
 
     *answer = NULL;
@@ -77,10 +78,15 @@ static enum cli_exit change(struct cli *cli, struct client_request *request, jso
         if (!is_under_way(*answer)) {
             break;
         }
+        is_agreed = true;
         tell_progress(*answer, told);
         pause_ms(AGAIN_MS);
+        if (!client_has_time(cli->client)) {
+            code = CLI_UNAVAILABLE;
+            break;
+        }
     }
-    if (code == CLI_UNAVAILABLE && told[0] != '\0') {
+    if (code == CLI_UNAVAILABLE && is_agreed) {
         code =
             cli_fail(cli, CLI_UNAVAILABLE,
                      "it is agreed upon and goes on by itself, but is not done yet: %s; holdfast "
