@@ -82,9 +82,35 @@ static void append_flag(struct buffer *text, const char *lead, bool flag)
     buffer_append_string(text, flag ? "true" : "false");
 }
 
-static void append_member(struct buffer *text, const struct node_member *member,
-                          uint64_t commit_index, struct slice zone)
+/* Empty if @id is 0, or of nobody. */
+static struct slice name_of(const struct node_status *status, uint64_t id)
 {
+    for (unsigned i = 0; i < status->n_members; i++) {
+        if (id != 0 && status->members[i].id == id) {
+            return slice_of_string(status->members[i].name);
+        }
+    }
+    return slice_of(NULL, 0);
+}
+
+static void append_receiving(struct buffer *text, const struct node_status *status,
+                             const struct state_progress *receiving)
+{
+    if (receiving->donor == 0) {
+        buffer_append_string(text, ",\"receiving\":null");
+        return;
+    }
+    append_text(text, ",\"receiving\":{\"from\":", name_of(status, receiving->donor));
+    append_number(text, ",\"bytes\":", receiving->bytes);
+    append_number(text, ",\"total_bytes\":", receiving->total_bytes);
+    append_number(text, ",\"bytes_per_second\":", receiving->bytes_per_second);
+    buffer_append_byte(text, '}');
+}
+
+static void append_member(struct buffer *text, const struct node_status *status,
+                          const struct node_member *member, struct slice zone)
+{
+    uint64_t commit_index = status->commit_index;
     bool is_behind = commit_index > member->match_index;
 
     append_text(text, "{\"name\":", slice_of_string(member->name));
@@ -94,10 +120,16 @@ static void append_member(struct buffer *text, const struct node_member *member,
                 slice_of_string(member->is_leaving ? "removed" : wanted_name(member->wanted)));
     append_flag(text, ",\"drained\":", member->is_drained);
     append_flag(text, ",\"needs_state\":", member->needs_state);
+    append_receiving(text, status, &member->receiving);
     append_text(text, ",\"peer_address\":", slice_of_string(member->peer_address));
     append_text(text, ",\"api_address\":", slice_of_string(member->api_address));
     append_text(text, ",\"zone\":", zone);
     append_text(text, ",\"version\":", slice_of_string(member->version));
+    if (member->feature_level == 0) {
+        buffer_append_string(text, ",\"feature_level\":null");
+    } else {
+        append_number(text, ",\"feature_level\":", member->feature_level);
+    }
     append_number(text, ",\"match_index\":", member->match_index);
     append_number(text, ",\"lag\":", is_behind ? commit_index - member->match_index : 0);
     if (member->last_contact_ms == UINT64_MAX) {
@@ -123,32 +155,9 @@ static void append_members(struct buffer *text, const struct node_status *status
         if (i > 0) {
             buffer_append_byte(text, ',');
         }
-        append_member(text, &status->members[i], status->commit_index, zone);
+        append_member(text, status, &status->members[i], zone);
     }
     buffer_append_byte(text, ']');
-}
-
-/* Empty if @id is 0, or of nobody. */
-static struct slice name_of(const struct node_status *status, uint64_t id)
-{
-    for (unsigned i = 0; i < status->n_members; i++) {
-        if (id != 0 && status->members[i].id == id) {
-            return slice_of_string(status->members[i].name);
-        }
-    }
-    return slice_of(NULL, 0);
-}
-
-static void append_receiving(struct buffer *text, const struct node_status *status)
-{
-    if (status->receiving_from == 0) {
-        buffer_append_string(text, ",\"receiving\":null");
-        return;
-    }
-    append_text(text, ",\"receiving\":{\"from\":", name_of(status, status->receiving_from));
-    append_number(text, ",\"bytes\":", status->received_bytes);
-    append_number(text, ",\"total_bytes\":", status->receiving_bytes);
-    buffer_append_byte(text, '}');
 }
 
 static void append_cluster(struct buffer *text, const char *name, const struct node_status *status,
@@ -163,8 +172,8 @@ static void append_cluster(struct buffer *text, const char *name, const struct n
     append_number(text, ",\"term\":", status->term);
     append_number(text, ",\"revision\":", view->state->revision);
     append_number(text, ",\"applied_index\":", view->state->applied_index);
+    append_number(text, ",\"feature_level\":", status->feature_level);
     append_members(text, status, zones);
-    append_receiving(text, status);
     buffer_append_format(text, ",\"state_hash\":\"%016" PRIx64 "%016" PRIx64 "\"}", hash[1],
                          hash[0]);
 }

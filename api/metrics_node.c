@@ -68,9 +68,11 @@ static void write_raft(const struct node_status *status, struct buffer *text)
                   "Snapshots, which are pointers into the state.", status->snapshots);
     metric_number(text, "holdfast_state_received_bytes", "gauge",
                   "Of the state that this node gets from another member; 0 if it gets none.",
-                  status->received_bytes);
+                  status->receiving.bytes);
     metric_number(text, "holdfast_state_receiving_bytes", "gauge", "The size of that.",
-                  status->receiving_bytes);
+                  status->receiving.total_bytes);
+    metric_number(text, "holdfast_feature_level", "gauge",
+                  "What all programs of the cluster know, and may be used.", status->feature_level);
     metric_number(text, "holdfast_state_receivers", "gauge",
                   "Members that get the state from this node.", status->state_receivers);
     metric_number(text, "holdfast_state_sent_bytes_total", "counter",

@@ -28,13 +28,15 @@
 #include "daemon/join.h"
 #include "daemon/options.h"
 #include "raft/node.h"
+#include "storage/feature.h"
 
 /* In docs/operations.md. */
 enum exit_status {
-    EXIT_FAILED = 1,  /* Could not start, or something outside failed; the log says what. */
-    EXIT_USAGE = 2,   /* A setting is wrong. */
-    EXIT_DAMAGED = 3, /* The data directory cannot be trusted: a restart does not cure it. */
-    EXIT_REMOVED = 4, /* No member any more: a restart does not cure it. */
+    EXIT_FAILED = 1,   /* Could not start, or something outside failed; the log says what. */
+    EXIT_USAGE = 2,    /* A setting is wrong. */
+    EXIT_DAMAGED = 3,  /* The data directory cannot be trusted: a restart does not cure it. */
+    EXIT_REMOVED = 4,  /* No member any more: a restart does not cure it. */
+    EXIT_OUTDATED = 5, /* The cluster has features that only a later version knows. */
 };
 
 /* Requests in flight get this long to be answered when the process is asked to end. */
@@ -111,6 +113,8 @@ static int exit_status_of(enum node_exit why)
         return EXIT_DAMAGED;
     case NODE_EXIT_REMOVED:
         return EXIT_REMOVED;
+    case NODE_EXIT_OUTDATED:
+        return EXIT_OUTDATED;
     case NODE_EXIT_RESTART:
     case NODE_EXIT_RELOAD: /* If the program could not start itself. */
         return EXIT_FAILED;
@@ -171,6 +175,9 @@ static enum status open_parts(const struct options *options, struct process *pro
         .target_voters = (unsigned)options->target_voters,
         .replace_dead_ms = options->replace_dead_s * 1000,
         .version = HOLDFAST_VERSION,
+        .feature_level = FEATURE_LEVEL,
+        .shown_level = (unsigned)options->feature_level,
+        .transfer_rate = options->transfer_rate_bytes,
         .allow_insecure_peers = options->allow_insecure_peers,
         .election_timeout_ms = (unsigned)options->election_timeout_ms,
         .heartbeat_ms = (unsigned)options->heartbeat_ms,
@@ -242,6 +249,8 @@ static int exit_status_of_error(const struct error *error)
         return EXIT_DAMAGED;
     case STATUS_CLOSED:
         return EXIT_REMOVED;
+    case STATUS_UNSUPPORTED:
+        return EXIT_OUTDATED;
     default:
         return EXIT_FAILED;
     }

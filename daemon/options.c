@@ -19,6 +19,7 @@
 #include "daemon/base/check.h"
 #include "daemon/base/limits.h"
 #include "daemon/base/memory.h"
+#include "storage/feature.h"
 
 enum kind {
     KIND_TEXT,
@@ -86,6 +87,10 @@ static const struct setting settings[] = {
      NULL, "BYTES", "with less free disk, what adds is refused (K, M, G may follow)"},
     {"scrub-interval", KIND_COUNT, FIELD(scrub_interval_s), "3600", 0, 2592000, NULL, "SECONDS",
      "how often all of the state on disk is read and checked (0: never)"},
+    {"transfer-rate", KIND_BYTES, FIELD(transfer_rate_bytes), "200M", 64u << 10, 1ull << 40, NULL,
+     "BYTES", "per second, of state that is sent to members that are far behind"},
+    {"feature-level", KIND_COUNT, FIELD(feature_level), "0", 0, FEATURE_LEVEL, NULL, "N",
+     "holds the cluster at this level, so that it can go back to an earlier version (0: no)"},
     {"log-level", KIND_LEVEL, FIELD(log_level), "info", 0, 0, NULL, "LEVEL",
      "error, warn, info or debug"},
     {"log-format", KIND_FORMAT, FIELD(log_format), "auto", 0, 0, NULL, "FORMAT",

@@ -36,7 +36,9 @@ struct options {
     uint64_t election_timeout_ms;
     uint64_t heartbeat_ms;
     uint64_t free_disk_floor_bytes;
-    uint64_t scrub_interval_s; /* 0: never. */
+    uint64_t scrub_interval_s;    /* 0: never. */
+    uint64_t transfer_rate_bytes; /* Per second. */
+    uint64_t feature_level;       /* 0: what the program knows. */
     enum log_level log_level;
     enum log_format log_format;
 };

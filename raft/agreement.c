@@ -340,6 +340,7 @@ static bool propose_one(struct agreement *agreement)
     enum status status;
     uint64_t index;
     unsigned flags = 0;
+    unsigned level;
 
     if (agreement->storage_full) {
         flags |= ENTRY_FLAG_STORAGE_FULL;
@@ -347,8 +348,13 @@ static bool propose_one(struct agreement *agreement)
     if (!proposer->has_begun) {
         flags |= ENTRY_FLAG_NEW_LEADER;
     }
-    proposer_make(proposer, (uint16_t)flags, cluster_time_now(&agreement->time, agreement->now_ms),
-                  &entry);
+    level = agreement_feature_level(agreement);
+    if (agreement->changes.raised_level > level) {
+        level =
+            agreement->changes.raised_level; /* With the command that raises it, at the latest. */
+    }
+    proposer_make(proposer, level, (uint16_t)flags,
+                  cluster_time_now(&agreement->time, agreement->now_ms), &entry);
     status = seam_propose(agreement->seam, buffer_slice(&entry), &index);
     buffer_close(&entry);
     if (status != STATUS_OK) {

@@ -57,7 +57,7 @@ struct agreement_options {
     uint64_t self;
     uint64_t boot; /* Random, drawn at start. */
     const char *cluster_id;
-    const char *version;
+    unsigned feature_level; /* That this program knows, and says so (storage/feature.h). */
     uint64_t free_disk_floor_bytes;
     unsigned election_timeout_ms;
     uint64_t pending_commands;    /* 0: LIMIT_PENDING_COMMANDS. */
@@ -112,6 +112,8 @@ void agreement_tick(struct agreement *agreement, uint64_t now_ms, uint64_t wall_
  * it has. */
 void agreement_set_table(struct agreement *agreement, const struct membership_table *table,
                          uint64_t now_ms);
+/* How far this node is with receiving state, for the others to see. */
+void agreement_set_receiving(struct agreement *agreement, const struct state_progress *receiving);
 /* Takes @change until it is answered. Called again and again, it is the same as once. */
 void agreement_change(struct agreement *agreement, struct member_change *change, uint64_t now_ms);
 /* The node that was to be dialled said who it is: true if it is to be offered a place, with the id

@@ -22,6 +22,7 @@
 #include "daemon/base/check.h"
 #include "daemon/base/mutation.h"
 #include "raft/agreement_private.h"
+#include "storage/feature.h"
 
 #define ASK_PERIOD_MS  100u
 #define CHANGE_WAIT_MS 5000u /* Then the asker is told how far it came. */
@@ -78,6 +79,7 @@ static void add_peer(const struct agreement *agreement, const struct agreement_p
         .needs_state = peer->status.needs_state,
         .was_heard = peer->was_heard,
         .silent_ms = agreement->now_ms - last_sign(agreement, peer),
+        .feature_level = peer->status.feature_level,
         .match_index = seam_match_index(agreement->seam, peer->id),
     };
 }
@@ -101,6 +103,7 @@ static void look(const struct agreement *agreement, struct membership_view *view
             .role = agreement->own_role,
             .is_well = true,
             .was_heard = true,
+            .feature_level = agreement->options.feature_level,
             .match_index = seam->stored_index,
         };
     }
@@ -518,6 +521,15 @@ static bool is_acceptable(struct agreement *agreement, const struct frame_hello 
         refuse_joiner(agreement, MEMBER_REASON_REMOVED, text);
         return false;
     }
+    if (hello->feature_level < agreement_feature_level(agreement)) {
+        (void)snprintf(text, sizeof text,
+                       "the cluster is at feature level %u, and the program of \"%s\" knows the "
+                       "features up to level %u: install the version that the other nodes run",
+                       agreement_feature_level(agreement), changes->dialled.name,
+                       hello->feature_level);
+        refuse_joiner(agreement, MEMBER_REASON_VERSION, text);
+        return false;
+    }
     return true;
 }
 
@@ -708,6 +720,37 @@ static void replace_dead(struct agreement *agreement)
     propose(agreement, operations, 2);
 }
 
+/* --- Features --- */
+
+unsigned agreement_feature_level(const struct agreement *agreement)
+{
+    unsigned level = agreement->changes.table.feature_level;
+
+    return level > 0 ? level : FEATURE_LEVEL_FIRST; /* Nothing was read yet. */
+}
+
+static void raise_feature_level(struct agreement *agreement)
+{
+    struct operation operation = {.kind = OPERATION_FEATURE_RAISE};
+    struct membership_view view;
+    unsigned level;
+
+    /* Whoever is dialled may know less. */
+    if (!may_judge(agreement) || is_proposing(agreement) || agreement->changes.is_dialling) {
+        return;
+    }
+    look(agreement, &view);
+    level = membership_next_level(&agreement->changes.table, &view);
+    if (level == 0) {
+        return;
+    }
+    log_info("cluster", "all members know the features of level %u, and the cluster rises to it",
+             level);
+    agreement->changes.raised_level = level;
+    operation.feature_level = (uint8_t)level;
+    propose(agreement, &operation, 1);
+}
+
 /* --- Events --- */
 
 /* One that is drained leads only if nobody else can. */
@@ -746,9 +789,11 @@ void agreement_members_tick(struct agreement *agreement)
     }
     if (agreement->view.state != SEAM_LEADER) {
         agreement->changes.is_dialling = false; /* The asker asks the next one. */
+        agreement->changes.raised_level = 0;
     }
     step(agreement);
     replace_dead(agreement);
+    raise_feature_level(agreement);
     watch_drain(agreement);
     watch_removal(agreement);
     serve_all(agreement);
@@ -759,6 +804,11 @@ void agreement_members_flush(struct agreement *agreement)
     if (agreement->changes.is_quiet) {
         step(agreement);
     }
+}
+
+void agreement_set_receiving(struct agreement *agreement, const struct state_progress *receiving)
+{
+    agreement->receiving = *receiving;
 }
 
 void agreement_set_table(struct agreement *agreement, const struct membership_table *table,

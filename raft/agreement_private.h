@@ -40,7 +40,8 @@ struct agreement_changes {
     uint64_t asker_number;
     struct member_change dialled;
     uint64_t offered_id;
-    bool is_quiet; /* Nothing is proposed, until a new voter has all there is. */
+    unsigned raised_level; /* Proposed as the cluster's feature level in this term; 0: none. */
+    bool is_quiet;         /* Nothing is proposed, until a new voter has all there is. */
     uint64_t quiet_ms;
     uint64_t no_quiet_before_ms;
     struct log_limit log;
@@ -110,6 +111,7 @@ struct agreement {
     uint64_t status_ms;   /* When the last status was sent. */
     uint64_t transfer_ms; /* When handing over was last tried. */
     uint64_t stuck_ms;    /* When leadership was last handed over because a follower was stuck. */
+    struct state_progress receiving;
     bool cannot_transfer;
     bool is_told_of_clocks; /* The log says that this leader lacks the clocks of a majority. */
     bool is_short_of_disk;
@@ -165,6 +167,8 @@ void agreement_on_change_answer(struct agreement *agreement, uint64_t peer,
 struct agreement_link *agreement_link(struct agreement *agreement, uint64_t id);
 /* Leads this node, or is a leader known that is connected? */
 bool agreement_can_reach_leader(struct agreement *agreement);
+/* The cluster's feature level, as this node has executed it. */
+unsigned agreement_feature_level(const struct agreement *agreement);
 /* A voter that is well and may lead; 0: none. */
 uint64_t agreement_successor(const struct agreement *agreement);
 

@@ -169,6 +169,8 @@ static void send_status(struct agreement *agreement)
     frame.status.last_index = view->last_index;
     frame.status.applied_index = agreement->executed_index;
     frame.status.needs_state = view->needs_state;
+    frame.status.receiving = agreement->receiving;
+    frame.status.feature_level = (uint8_t)agreement->options.feature_level;
     frame.status.storage_full = view->state == SEAM_LEADER && agreement->storage_full;
     if (cluster_time_is_running(&agreement->time)) {
         frame.status.time_ms = cluster_time_now(&agreement->time, agreement->now_ms);
@@ -555,12 +557,14 @@ static void describe_wanted(const struct agreement *agreement, struct node_membe
 static void describe_self(const struct agreement *agreement, struct node_member *member)
 {
     member->id = agreement->options.self;
+    member->feature_level = agreement->options.feature_level;
     member->role = (enum node_role)agreement->own_role;
     member->match_index = agreement->view.stored_index;
     member->applied_index = agreement->executed_index;
     member->last_contact_ms = 0;
     member->healthy = !agreement->is_short_of_disk;
     member->needs_state = agreement->view.needs_state;
+    member->receiving = agreement->receiving;
     describe_wanted(agreement, member);
 }
 
@@ -568,6 +572,7 @@ static void describe_peer(const struct agreement *agreement, const struct agreem
                           struct node_member *member)
 {
     member->id = peer->id;
+    member->feature_level = peer->status.feature_level;
     member->role = (enum node_role)peer->role;
     member->match_index = agreement->view.state == SEAM_LEADER
                               ? seam_match_index(agreement->seam, peer->id)
@@ -577,6 +582,7 @@ static void describe_peer(const struct agreement *agreement, const struct agreem
     member->state_differs = peer->state_differs;
     member->healthy = agreement_is_fresh(agreement, peer, FRESH_MS) && !peer->status.short_of_disk;
     member->needs_state = peer->status.needs_state;
+    member->receiving = peer->status.receiving;
     describe_wanted(agreement, member);
 }
 
@@ -618,6 +624,7 @@ void agreement_status(struct agreement *agreement, uint64_t now_ms, struct node_
     status->warnings = warnings_of(agreement);
     status->compared_index = agreement->comparison.agreed_index;
     status->storage_full = agreement->storage_full;
+    status->feature_level = agreement_feature_level(agreement);
     describe_counts(agreement, status);
     status->n_members = 0;
     if (agreement->own_role != NODE_ROLE_NONE) {

@@ -70,6 +70,7 @@ static void put_hello(struct buffer *buffer, const struct frame_hello *hello)
     wire_put_bytes(buffer, hello->peer_address);
     wire_put_bytes(buffer, hello->api_address);
     wire_put_bytes(buffer, hello->version);
+    wire_put_u8(buffer, hello->feature_level);
 }
 
 static void get_hello(struct wire_reader *reader, struct frame_hello *hello)
@@ -84,6 +85,7 @@ static void get_hello(struct wire_reader *reader, struct frame_hello *hello)
     hello->peer_address = get_text(reader, LIMIT_ADDRESS_BYTES);
     hello->api_address = get_text(reader, LIMIT_ADDRESS_BYTES);
     hello->version = get_text(reader, VERSION_BYTES);
+    hello->feature_level = wire_get_u8(reader);
 }
 
 static void put_refused(struct buffer *buffer, const struct frame_refused *refused)
@@ -179,6 +181,11 @@ static void put_status(struct buffer *buffer, const struct frame_status *status)
     put_flag(buffer, status->storage_full);
     wire_put_u64(buffer, status->time_ms);
     put_flag(buffer, status->needs_state);
+    wire_put_u64(buffer, status->receiving.donor);
+    wire_put_u64(buffer, status->receiving.bytes);
+    wire_put_u64(buffer, status->receiving.total_bytes);
+    wire_put_u64(buffer, status->receiving.bytes_per_second);
+    wire_put_u8(buffer, status->feature_level);
 }
 
 static void get_status(struct wire_reader *reader, struct frame_status *status)
@@ -193,6 +200,11 @@ static void get_status(struct wire_reader *reader, struct frame_status *status)
     status->storage_full = get_flag(reader);
     status->time_ms = wire_get_u64(reader);
     status->needs_state = get_flag(reader);
+    status->receiving.donor = wire_get_u64(reader);
+    status->receiving.bytes = wire_get_u64(reader);
+    status->receiving.total_bytes = wire_get_u64(reader);
+    status->receiving.bytes_per_second = wire_get_u64(reader);
+    status->feature_level = wire_get_u8(reader);
 }
 
 static void put_state_offer(struct buffer *buffer, const struct frame_state_offer *offer)

@@ -34,8 +34,8 @@ enum frame_type {
     FRAME_READ_ANSWER,
     FRAME_READ_PROBE, /* Leader to voters: what is your term? */
     FRAME_READ_TERM,
-    FRAME_STATUS, /* Every 100 ms to every peer. */
-    FRAME_MARKS,  /* Every second: what the sender's state is. */
+    FRAME_STATUS,     /* Every 100 ms to every peer. */
+    FRAME_MARKS,      /* Every second: what the sender's state is. */
     FRAME_CHANGE_ASK, /* To the leader: a change of the members that an operator asks for. */
     FRAME_CHANGE_ANSWER,
     /* Joining, on a connection with PURPOSE_JOIN that the leader made to the new node. */
@@ -71,6 +71,7 @@ struct frame_hello { /* FRAME_HELLO and FRAME_WELCOME. */
     struct slice peer_address;
     struct slice api_address;
     struct slice version;
+    uint8_t feature_level; /* That its program knows (storage/feature.h). */
 };
 
 struct frame_refused {
@@ -122,7 +123,9 @@ struct frame_status {
     uint64_t applied_index;
     bool storage_full; /* From the leader: some voter is short of disk. */
     uint64_t time_ms;  /* The cluster's time as the sender knows it; 0: it does not. */
-    bool needs_state;  /* The sender is behind the leader's log, and waits. */
+    bool needs_state;  /* The sender is behind the leader's log, and waits ... */
+    struct state_progress receiving; /* ... for this. */
+    uint8_t feature_level;           /* That the sender's program knows. */
 };
 
 #define FRAME_MAX_MARKS 8u

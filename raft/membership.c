@@ -10,6 +10,7 @@
 #include "raft/membership.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -370,6 +371,31 @@ bool membership_find_dead(const struct membership_table *table, const struct mem
     *dead = silent->id;
     *successor = found->id;
     return true;
+}
+
+/* --- Features --- */
+
+unsigned membership_next_level(const struct membership_table *table,
+                               const struct membership_view *view)
+{
+    unsigned lowest = UINT_MAX;
+
+    for (unsigned i = 0; i < view->n_members; i++) {
+        const struct membership_member *member = &view->members[i];
+
+        if (!member->is_well || member->feature_level == 0) {
+            return 0;
+        }
+        if (member->feature_level < lowest || MUTATION(level_of_one_for_all)) {
+            lowest = member->feature_level;
+        }
+    }
+    for (unsigned i = 0; i < table->n_rows; i++) {
+        if (find_member(view, table->rows[i].id) == NULL) {
+            return 0; /* It is taken in just now. */
+        }
+    }
+    return view->n_members > 0 && lowest > table->feature_level ? lowest : 0;
 }
 
 /* --- Judging --- */

@@ -42,6 +42,7 @@ struct membership_removed {
 /* The replicated table as of one state. */
 struct membership_table {
     uint64_t applied_index; /* Of the state that it was read from; 0: never. */
+    unsigned feature_level; /* The cluster's. */
     unsigned n_rows;
     struct membership_row rows[LIMIT_MEMBERS];
     unsigned n_removed;
@@ -66,7 +67,8 @@ struct membership_member {
     bool is_well; /* This node, or heard within a second, and its state is complete. */
     bool needs_state;
     bool was_heard;
-    uint64_t silent_ms; /* Since it was heard, or since this node leads. */
+    unsigned feature_level; /* As it said last; 0: it has not. */
+    uint64_t silent_ms;     /* Since it was heard, or since this node leads. */
     uint64_t match_index;
 };
 
@@ -125,6 +127,10 @@ struct membership_judgement {
 void membership_judge(const struct membership_table *table, const struct membership_view *view,
                       const struct member_change *change, uint64_t id,
                       struct membership_judgement *judgement);
+
+/* The level to which the cluster can rise: all members are well and know it; 0: to none. */
+unsigned membership_next_level(const struct membership_table *table,
+                               const struct membership_view *view);
 
 /* May @id be made the leader by hand, or take over? */
 bool membership_may_lead(const struct membership_table *table, uint64_t id);

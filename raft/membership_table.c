@@ -56,6 +56,9 @@ enum status membership_table_read(struct membership_table *table, struct view *v
         status = view_removed_members(view, on_removed, next);
     }
     if (status == STATUS_OK) {
+        status = view_feature_level(view, &next->feature_level);
+    }
+    if (status == STATUS_OK) {
         next->applied_index = view->state->applied_index;
         free(table->removed);
         *table = *next;

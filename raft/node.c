@@ -66,9 +66,15 @@ void node_exit_with(struct node *node, enum node_exit why, const struct error *e
 /* What a failure of disk or state means for the supervisor. */
 enum node_exit node_exit_of(enum status status)
 {
-    return status == STATUS_CORRUPT || status == STATUS_MISMATCH || status == STATUS_UNSUPPORTED
-               ? NODE_EXIT_DAMAGED
-               : NODE_EXIT_RESTART;
+    switch (status) {
+    case STATUS_CORRUPT:
+    case STATUS_MISMATCH:
+        return NODE_EXIT_DAMAGED;
+    case STATUS_UNSUPPORTED:
+        return NODE_EXIT_OUTDATED;
+    default:
+        return NODE_EXIT_RESTART;
+    }
 }
 
 static void on_store_damage(void *data, const char *what)
@@ -115,7 +121,7 @@ static void on_done(void *data, struct applied *work)
 
 /* --- The status --- */
 
-static void describe_transfer(const struct node *node, struct node_status *status)
+static void describe_transfer(struct node *node, struct node_status *status)
 {
     struct state_transfer_statistics statistics;
 
@@ -123,9 +129,8 @@ static void describe_transfer(const struct node *node, struct node_status *statu
         return;
     }
     state_transfer_statistics(node->transfer, &statistics);
-    status->receiving_from = statistics.receiving.donor;
-    status->received_bytes = statistics.receiving.bytes;
-    status->receiving_bytes = statistics.receiving.total_bytes;
+    status->receiving = statistics.receiving;
+    agreement_set_receiving(node->agreement, &statistics.receiving);
     status->sent_state_bytes = statistics.sent_bytes;
     status->state_receivers = statistics.receivers;
 }
@@ -435,6 +440,9 @@ static enum status copy_options(struct node *node, const struct node_options *op
     if (options->election_timeout_ms == 0) {
         node->options.election_timeout_ms = ELECTION_TIMEOUT_MS;
     }
+    if (options->shown_level == 0) {
+        node->options.shown_level = options->feature_level;
+    }
     if (options->heartbeat_ms == 0) {
         node->options.heartbeat_ms = HEARTBEAT_MS;
     }
@@ -533,6 +541,7 @@ static enum status open_state(struct node *node, struct error *error)
         return status;
     }
     applier_options.store = node->store;
+    applier_options.feature_level = node->options.feature_level;
     applier_options.scrub_interval_s = node->options.scrub_interval_s;
     status = applier_open(&applier_options, &node->applier, error);
     return status == STATUS_OK ? open_spools(node, error) : status;

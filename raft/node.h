@@ -20,10 +20,11 @@ struct applier;
 struct image_spools;
 
 enum node_exit {
-    NODE_EXIT_DAMAGED, /* A disk, log or record cannot be trusted. */
-    NODE_EXIT_REMOVED, /* This node is no member any more. */
-    NODE_EXIT_RESTART, /* A restart cures it: the supervisor should do that. */
-    NODE_EXIT_RELOAD,  /* A state was received: the process starts itself again with it. */
+    NODE_EXIT_DAMAGED,  /* A disk, log or record cannot be trusted. */
+    NODE_EXIT_REMOVED,  /* This node is no member any more. */
+    NODE_EXIT_RESTART,  /* A restart cures it: the supervisor should do that. */
+    NODE_EXIT_RELOAD,   /* A state was received: the process starts itself again with it. */
+    NODE_EXIT_OUTDATED, /* The cluster has features that this program does not know. */
 };
 
 struct node_options {
@@ -38,6 +39,10 @@ struct node_options {
     unsigned target_voters;      /* Up to so many are made of those that join. 0: 3. */
     uint64_t replace_dead_ms;    /* A voter silent for so long loses its seat; 0: never. */
     const char *version;
+    unsigned feature_level; /* That the program knows (storage/feature.h) ... */
+    unsigned shown_level;   /* ... and says that it knows, which holds the cluster. 0: the same. */
+    uint64_t
+        transfer_rate; /* Bytes of state per second to all who get it. 0: LIMIT_TRANSFER_RATE */
     bool allow_insecure_peers;      /* Peers may talk beyond loopback without TLS. */
     unsigned election_timeout_ms;   /* 0: 150. */
     unsigned heartbeat_ms;          /* 0: 30. */
@@ -181,19 +186,29 @@ enum node_state {
     NODE_CLOSING
 };
 
+/* How far a member is that receives the state of another one. */
+struct state_progress {
+    uint64_t donor;            /* 0: nobody, at the moment. */
+    uint64_t bytes;            /* Received of this image, and ... */
+    uint64_t total_bytes;      /* ... so many there are; 0: not known. */
+    uint64_t bytes_per_second; /* Over the last seconds. */
+};
+
 struct node_member {
     uint64_t id;
     char name[LIMIT_NAME_BYTES + 1];
     char peer_address[LIMIT_ADDRESS_BYTES + 1];
     char api_address[LIMIT_ADDRESS_BYTES + 1];
     char version[32];
+    unsigned feature_level; /* That its program knows; 0: it was not heard. */
     enum node_role role;
     uint64_t match_index;     /* As the leader knows it; elsewhere what the member reported. */
     uint64_t applied_index;   /* As the member reported it. */
     uint64_t last_contact_ms; /* Milliseconds since it was heard; UINT64_MAX: never. 0 for self. */
     bool state_differs;       /* It has another state at the same index than this node. */
     bool healthy;             /* Heard within a second and not short of disk. */
-    bool needs_state;         /* It is further behind than the leader's log reaches. */
+    bool needs_state;         /* It is further behind than the leader's log reaches, ... */
+    struct state_progress receiving; /* ... and so far with getting another member's state. */
     bool is_drained;
     bool is_leaving; /* It is being removed. */
     enum member_wanted wanted;
@@ -224,6 +239,7 @@ struct node_status {
     uint64_t applied_index;
     uint32_t causes;         /* NODE_CAUSE_*: 0 is ready. */
     uint32_t warnings;       /* NODE_WARNING_*. */
+    unsigned feature_level;  /* The cluster's (storage/feature.h). */
     uint64_t compared_index; /* The newest at which a majority has the same state; 0: none. */
     bool storage_full;       /* A voter is short of disk: what adds is refused. */
     uint64_t elections;      /* Leader changes seen since start. */
@@ -240,9 +256,7 @@ struct node_status {
     uint64_t log_append_nanoseconds; /* Sum of the time to write to this node's log. */
     uint64_t snapshots;
     /* State transfer (state_transfer.h). */
-    uint64_t receiving_from;  /* The member; 0: nothing is received. */
-    uint64_t received_bytes;  /* Of the image ... */
-    uint64_t receiving_bytes; /* ... that has so many. */
+    struct state_progress receiving; /* This node's. */
     uint64_t sent_state_bytes;
     uint64_t state_receivers; /* Members that get state from this one. */
     unsigned n_members;

@@ -132,6 +132,7 @@ void node_describe(const struct node *node, struct frame_hello *hello)
     hello->peer_address = slice_of_string(node->peer_address);
     hello->api_address = slice_of_string(node->api_address);
     hello->version = slice_of_string(node->version);
+    hello->feature_level = (uint8_t)node->options.shown_level;
 }
 
 static void on_describe(void *data, struct frame_hello *hello)
@@ -409,7 +410,7 @@ static enum status open_agreement(struct node *node, struct error *error)
         .self = node->identity.id,
         .boot = identity_draw_id(),
         .cluster_id = node->identity.cluster_id,
-        .version = node->version,
+        .feature_level = node->options.shown_level,
         .free_disk_floor_bytes = node->options.free_disk_floor_bytes,
         .election_timeout_ms = node->options.election_timeout_ms,
         .state_applied_index = node->position.applied_index,

@@ -52,6 +52,7 @@ enum status node_open_transfer(struct node *node, struct error *error)
         .hello = &node->hello,
         .directory = identity_received_directory(node->directory),
         .allow_insecure = node->options.allow_insecure_peers,
+        .bytes_per_second = node->options.transfer_rate,
         .data = node,
         .has_executed = has_executed,
         .on_state = on_state,

@@ -28,6 +28,7 @@
 #include "raft/seed.h"
 #include "raft/segments.h"
 #include "storage/entry.h"
+#include "storage/feature.h"
 #include "storage/image_file.h"
 #include "storage/image_import.h"
 #include "storage/rebase.h"
@@ -251,7 +252,7 @@ static enum status replay_log(struct replay *replay, const char *log, uint64_t a
                               struct error *error)
 {
     struct segments_summary summary;
-    enum status status = machine_open(replay->store, &replay->machine, error);
+    enum status status = machine_open(replay->store, FEATURE_LEVEL, &replay->machine, error);
 
     if (status != STATUS_OK) {
         return status;

@@ -31,18 +31,17 @@ struct peers_options {
     void (*on_down)(void *data, uint64_t peer);
     /* Member @peer made a connection for libraft; the callee owns @fd. */
     void (*on_raft)(void *data, uint64_t peer, int fd);
-    /* A node of this cluster that is not among those that were set says that it is a member. True if
-     * it was set by this call. May be NULL. */
+    /* A node of this cluster that is not among those that were set says that it is a member. True
+     * if it was set by this call. May be NULL. */
     bool (*on_stranger)(void *data, const struct frame_hello *hello);
     /* Member @peer made a connection for state transfer; the callee owns @fd (channel_adopt()). */
     void (*on_bulk)(void *data, uint64_t peer, int fd);
-    /* Forming a cluster: someone connected for that (before this node describes itself), and asked
-     * something. False: end the connection. */
     /* Was @id a member that is out of the cluster now? NULL: never. */
     bool (*was_removed)(void *data, uint64_t id);
     /* A member says that this node is none any more. NULL: not of interest. */
     void (*on_removed)(void *data, const struct error *why);
-    /* The same for a node that joins (PURPOSE_JOIN). */
+    /* Forming a cluster, or joining one (PURPOSE_JOIN): someone connected for that (before this
+     * node describes itself), and asked something. False: end the connection. */
     bool (*on_bootstrap_hello)(void *data, const struct frame_hello *hello);
     bool (*on_bootstrap_request)(void *data, const struct frame_hello *hello,
                                  const struct frame *request, struct channel *channel);

@@ -149,15 +149,15 @@ bool proposer_gathers(const struct proposer *proposer, uint64_t now_ms)
            now_ms == proposer->proposed_ms && proposer->bytes < LIMIT_ENTRY_BYTES / 2;
 }
 
-void proposer_make(struct proposer *proposer, uint16_t flags, uint64_t time_ms,
-                   struct buffer *entry)
+void proposer_make(struct proposer *proposer, unsigned feature_level, uint16_t flags,
+                   uint64_t time_ms, struct buffer *entry)
 {
     struct link *link = queue_first(&proposer->waiting);
 
     CHECK(proposer_has_room(proposer));
     proposer->n_taken = 0;
     proposer->n_taken_commands = 0;
-    entry_begin(entry, flags, proposer->term, time_ms);
+    entry_begin(entry, feature_level, flags, proposer->term, time_ms);
     while (link != NULL) {
         const struct waiting *waiting = CONTAINER_OF(link, struct waiting, link);
 

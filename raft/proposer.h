@@ -70,8 +70,8 @@ bool proposer_gathers(const struct proposer *proposer, uint64_t now_ms);
 
 /* Make the next entry of the term from what waits (maybe nothing), into an empty @entry. It stays
  * waiting until proposer_proposed(). */
-void proposer_make(struct proposer *proposer, uint16_t flags, uint64_t time_ms,
-                   struct buffer *entry);
+void proposer_make(struct proposer *proposer, unsigned feature_level, uint16_t flags,
+                   uint64_t time_ms, struct buffer *entry);
 void proposer_proposed(struct proposer *proposer, uint64_t index, uint64_t now_ms);
 
 /* Everything up to @index is committed: it is not in flight any more. */

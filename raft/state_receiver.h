@@ -39,11 +39,7 @@ struct state_donor {
 void state_receiver_want(struct state_receiver *receiver, uint64_t min_index,
                          const struct state_donor *donors, unsigned n_donors);
 
-struct state_progress {
-    uint64_t donor;       /* 0: nobody, at the moment. */
-    uint64_t bytes;       /* Received of this image, and ... */
-    uint64_t total_bytes; /* ... so many there are; 0: not known. */
-};
+/* All but the rate. */
 void state_receiver_progress(const struct state_receiver *receiver,
                              struct state_progress *progress);
 

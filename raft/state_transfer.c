@@ -14,6 +14,16 @@
 
 #define PUBLISH_MS 100u
 
+/* The rate of receiving is that of the last 5 s. */
+#define RATE_MS      5000u
+#define RATE_SAMPLES (RATE_MS / PUBLISH_MS)
+
+/* What was received at a time of the loop. */
+struct sample {
+    uint64_t time_ms;
+    uint64_t bytes;
+};
+
 struct state_transfer {
     struct state_transfer_options options;
     char cluster_id[IMAGE_CLUSTER_BYTES + 1];
@@ -23,6 +33,8 @@ struct state_transfer {
     uv_timer_t publisher;
     struct state_sender *sender;
     struct state_receiver *receiver;
+    struct sample samples[RATE_SAMPLES]; /* A ring. */
+    unsigned n_samples;                  /* Taken of this image. */
     struct message end;
     pthread_mutex_t mutex;
     struct state_transfer_statistics statistics; /* Guarded. */
@@ -87,12 +99,40 @@ void state_transfer_want(struct state_transfer *transfer, uint64_t min_index,
 
 /* --- What others see --- */
 
+/* Bytes per second since the oldest sample, and take another one. */
+static uint64_t measure_rate(struct state_transfer *transfer, const struct state_progress *now)
+{
+    const struct sample sample = {.time_ms = uv_now(&transfer->loop), .bytes = now->bytes};
+    const struct sample *newest =
+        &transfer->samples[(transfer->n_samples + RATE_SAMPLES - 1) % RATE_SAMPLES];
+    const struct sample *oldest;
+    uint64_t rate = 0;
+
+    if (now->donor == 0 || (transfer->n_samples > 0 && newest->bytes > now->bytes)) {
+        transfer->n_samples = 0; /* None, or another image. */
+    }
+    if (transfer->n_samples > 0) {
+        oldest =
+            &transfer
+                 ->samples[transfer->n_samples < RATE_SAMPLES ? 0
+                                                              : transfer->n_samples % RATE_SAMPLES];
+        if (sample.time_ms > oldest->time_ms) {
+            rate = (sample.bytes - oldest->bytes) * 1000 / (sample.time_ms - oldest->time_ms);
+        }
+    }
+    transfer->samples[transfer->n_samples++ % RATE_SAMPLES] = sample;
+    return rate;
+}
+
 static void publish(uv_timer_t *timer)
 {
     struct state_transfer *transfer = timer->data;
+    struct state_progress receiving;
 
+    state_receiver_progress(transfer->receiver, &receiving);
+    receiving.bytes_per_second = measure_rate(transfer, &receiving);
     CHECK(pthread_mutex_lock(&transfer->mutex) == 0);
-    state_receiver_progress(transfer->receiver, &transfer->statistics.receiving);
+    transfer->statistics.receiving = receiving;
     transfer->statistics.sent_bytes = state_sender_bytes(transfer->sender);
     transfer->statistics.receivers = state_sender_receivers(transfer->sender);
     CHECK(pthread_mutex_unlock(&transfer->mutex) == 0);

@@ -510,7 +510,7 @@ enum status applier_open(const struct applier_options *options, struct applier *
     if (status != STATUS_OK) {
         goto err_after_alloc;
     }
-    status = machine_open(options->store, &a->machine, error);
+    status = machine_open(options->store, options->feature_level, &a->machine, error);
     if (status != STATUS_OK) {
         goto err_after_alloc;
     }

@@ -42,6 +42,7 @@ struct applied {
 
 struct applier_options {
     struct store *store;
+    unsigned feature_level;    /* That the program knows (feature.h). */
     uint64_t scrub_interval_s; /* 0: never. */
     void *data;
     /* Apply thread: the result of one command, borrowed during the call. */

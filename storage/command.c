@@ -263,6 +263,9 @@ static void put_operation(struct buffer *buffer, const struct operation *operati
     case OPERATION_MAINTAIN:
         wire_put_u32(buffer, operation->maintain.max_records);
         break;
+    case OPERATION_FEATURE_RAISE:
+        wire_put_u8(buffer, operation->feature_level);
+        break;
     case OPERATION_NONE:
     case OPERATION_KINDS:
         CHECK(operation->kind != OPERATION_NONE && operation->kind != OPERATION_KINDS);
@@ -576,6 +579,10 @@ static void get_operation(struct decoding *d, struct operation *operation)
     case OPERATION_MAINTAIN:
         get_maintain(d, &operation->maintain);
         break;
+    case OPERATION_FEATURE_RAISE:
+        operation->feature_level = wire_get_u8(&d->reader);
+        require(d, operation->feature_level > 0, "a feature level of 0");
+        break;
     case OPERATION_NONE:
     case OPERATION_KINDS:
         require(d, false, "unknown kind of operation");
@@ -686,6 +693,7 @@ static bool operation_adds(enum operation_kind kind)
     case OPERATION_MEMBER_ADD: /* A full cluster has to be repaired all the same. */
     case OPERATION_MEMBER_CHANGE:
     case OPERATION_MEMBER_REMOVE:
+    case OPERATION_FEATURE_RAISE:
     case OPERATION_KINDS:
         break;
     }

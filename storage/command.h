@@ -43,6 +43,7 @@ enum operation_kind {
     OPERATION_MEMBER_ADD,
     OPERATION_MEMBER_CHANGE,
     OPERATION_MEMBER_REMOVE,
+    OPERATION_FEATURE_RAISE,
     OPERATION_KINDS
 };
 
@@ -186,6 +187,7 @@ struct operation {
         struct namespace_operation ns;
         struct member_operation member;
         struct maintain_operation maintain;
+        uint8_t feature_level; /* FEATURE_RAISE: the cluster's from now on (feature.h). */
     };
 };
 

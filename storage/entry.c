@@ -17,13 +17,15 @@
 #define BUNDLE_OFFSET_COMMANDS 24
 #define BUNDLE_OFFSET_SIZE     28
 
-void entry_begin(struct buffer *buffer, uint16_t flags, uint64_t term, uint64_t time_ms)
+void entry_begin(struct buffer *buffer, unsigned feature_level, uint16_t flags, uint64_t term,
+                 uint64_t time_ms)
 {
     CHECK(buffer->size == 0);
+    CHECK(feature_level > 0 && feature_level <= UINT8_MAX);
     CHECK((flags & ~ENTRY_FLAGS_KNOWN) == 0);
 
     wire_put_u8(buffer, ENTRY_VERSION);
-    wire_put_u8(buffer, ENTRY_FEATURE_LEVEL);
+    wire_put_u8(buffer, (uint8_t)feature_level);
     wire_put_u16(buffer, flags);
     wire_put_u32(buffer, 0); /* The group: there is one. */
     wire_put_u64(buffer, term);
@@ -169,11 +171,13 @@ enum status entry_decode(struct slice bytes, struct entry *entry, struct error *
     if (checksum_of(bytes, size) != checksum) {
         return error_set(error, STATUS_CORRUPT, "the checksum of the log entry is wrong");
     }
-    if (decoded.feature_level > ENTRY_FEATURE_LEVEL || (decoded.flags & ~ENTRY_FLAGS_KNOWN) != 0 ||
-        group != 0) {
+    if (decoded.feature_level == 0) {
+        return error_set(error, STATUS_CORRUPT, "the log entry has no feature level");
+    }
+    if ((decoded.flags & ~ENTRY_FLAGS_KNOWN) != 0 || group != 0) {
         return error_set(error, STATUS_UNSUPPORTED,
-                         "the log entry needs a later program: level %u, flags %u, group %u",
-                         decoded.feature_level, decoded.flags, group);
+                         "the log entry needs a later program: flags %u, group %u", decoded.flags,
+                         group);
     }
     status = check_bundles(&decoded, error);
     if (status != STATUS_OK) {

@@ -18,7 +18,6 @@
 #include "daemon/base/error.h"
 
 #define ENTRY_VERSION       1
-#define ENTRY_FEATURE_LEVEL 1 /* The highest that this program executes. */
 #define ENTRY_HEADER_BYTES  40
 #define BUNDLE_HEADER_BYTES 32
 
@@ -30,7 +29,7 @@
 #define ENTRY_FLAGS_KNOWN     3u
 
 struct entry {
-    uint8_t feature_level;
+    uint8_t feature_level; /* Whoever executes it must know this one (feature.h). */
     uint16_t flags;
     uint64_t term;    /* The term of the leader that proposed it. */
     uint64_t time_ms; /* The cluster's time: milliseconds since 1970. */
@@ -47,7 +46,8 @@ struct bundle {
 };
 
 /* Start an entry in @buffer, which must be empty. */
-void entry_begin(struct buffer *buffer, uint16_t flags, uint64_t term, uint64_t time_ms);
+void entry_begin(struct buffer *buffer, unsigned feature_level, uint16_t flags, uint64_t term,
+                 uint64_t time_ms);
 
 /* Append a bundle in its encoded form (header and commands), copied. */
 void entry_add_bundle(struct buffer *buffer, struct slice bundle);
@@ -57,8 +57,8 @@ void entry_finish(struct buffer *buffer);
 
 /* Check the whole entry, down to the bounds of each command, and read its envelope.
  *
- * STATUS_CORRUPT: checksum or bounds are wrong. STATUS_UNSUPPORTED: version, feature level, flags
- * or group are of a later program; the node must stop before executing it. */
+ * STATUS_CORRUPT: checksum or bounds are wrong. STATUS_UNSUPPORTED: version, flags or group are
+ * of a later program; the node must stop before executing it. */
 MUST_USE enum status entry_decode(struct slice bytes, struct entry *entry, struct error *error);
 
 /* The next bundle of a decoded entry; false behind the last. @walk starts as entry->bundles. */

@@ -70,6 +70,8 @@ MUST_USE enum status namespace_execute(struct execution *execution,
                                        struct operation_result *result);
 MUST_USE enum status member_execute(struct execution *execution, const struct operation *operation,
                                     struct operation_result *result);
+MUST_USE enum status feature_execute(struct execution *execution, const struct operation *operation,
+                                     struct operation_result *result);
 /* Do what is due: see maintenance.c. */
 MUST_USE enum status maintain_execute(struct execution *execution,
                                       const struct operation *operation,

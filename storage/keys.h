@@ -14,7 +14,7 @@
 
 /* The first byte. These numbers are on disk: never change or reuse one. */
 enum key_kind {
-    KEY_HEADER = 1,          /* The format of the state. */
+    KEY_HEADER = 1,          /* The format of the state, and the cluster's feature level. */
     KEY_NAMESPACE = 2,       /* name -> namespace_row */
     KEY_NAMESPACE_ID = 3,    /* namespace id -> name */
     KEY_COUNTERS = 4,        /* namespace id -> namespace_counters */

@@ -29,8 +29,10 @@
 
 #define LOCAL_MACHINE   "machine"
 #define MACHINE_VERSION 1
-#define STATE_FORMAT    1  /* Of the records of the state as a whole. */
 #define HISTORY         64 /* libraft may hand out entries again, at most as many as in flight. */
+
+#define FEATURE_WHAT_TO_DO                                                                         \
+    ": install the version of Holdfast that the other nodes run, and start it on this directory"
 
 struct executed {
     uint64_t index;
@@ -47,6 +49,8 @@ struct machine {
     struct buffer result;
     struct executed history[HISTORY]; /* The entry at an index is in slot index % HISTORY. */
     uint64_t stored;
+    unsigned known_level;   /* That the program knows. */
+    unsigned feature_level; /* The cluster's, as it was read at the start. */
     bool has_header;
     bool has_news; /* The own record was not frozen as it is now. */
     bool has_failed;
@@ -89,7 +93,6 @@ static void save_own(struct machine *machine)
 /* Fill @machine from the open transaction @txn. A new store has no record. */
 static enum status load_own(struct txn *txn, struct machine *machine)
 {
-    struct key header = key_header();
     struct slice payload;
     enum status status = txn_get_local(txn, slice_of_string(LOCAL_MACHINE), &payload);
 
@@ -100,14 +103,12 @@ static enum status load_own(struct txn *txn, struct machine *machine)
     if (status != STATUS_OK && status != STATUS_NOT_FOUND) {
         return status;
     }
-    status = txn_get(txn, key_slice(&header), &payload);
+    status = feature_level_read(txn, &machine->feature_level);
     if (status == STATUS_NOT_FOUND) {
+        machine->feature_level = FEATURE_LEVEL_FIRST;
         return STATUS_OK;
     }
     machine->has_header = true;
-    if (status == STATUS_OK && (payload.size != 1 || payload.data[0] != STATE_FORMAT)) {
-        return STATUS_UNSUPPORTED;
-    }
     return status;
 }
 
@@ -130,7 +131,8 @@ static enum status load(struct store *store, struct machine *machine, struct err
 
 /* --- The life --- */
 
-enum status machine_open(struct store *store, struct machine **machine, struct error *error)
+enum status machine_open(struct store *store, unsigned feature_level, struct machine **machine,
+                         struct error *error)
 {
     struct machine *m = memory_new_zeroed(1, sizeof *m);
     enum status status = load(store, m, error);
@@ -139,7 +141,17 @@ enum status machine_open(struct store *store, struct machine **machine, struct e
         free(m);
         return status;
     }
+    if (m->feature_level > feature_level) {
+        status = error_set(error, STATUS_UNSUPPORTED,
+                           "the state is of a cluster at feature level %u, and this program knows "
+                           "the features up to level %u" FEATURE_WHAT_TO_DO,
+                           m->feature_level, feature_level);
+        txn_reader_close(m->reader);
+        free(m);
+        return status;
+    }
     m->store = store;
+    m->known_level = feature_level;
     *machine = m;
     return STATUS_OK;
 }
@@ -231,6 +243,8 @@ static enum status execute_operation(struct execution *execution, const struct o
         return member_execute(execution, operation, result);
     case OPERATION_MAINTAIN:
         return maintain_execute(execution, operation, result);
+    case OPERATION_FEATURE_RAISE:
+        return feature_execute(execution, operation, result);
     case OPERATION_NONE:
     case OPERATION_KINDS:
         break;
@@ -397,10 +411,8 @@ static enum status execute_command(struct machine *machine, const struct entry *
  * they have a time that is the same everywhere. */
 static enum status lay_foundation(struct machine *machine)
 {
-    static const uint8_t format = STATE_FORMAT;
     struct execution *execution = &machine->execution;
     struct state *state = txn_state(machine->txn);
-    struct key header = key_header();
     struct command none = {0};
     enum status status;
 
@@ -408,7 +420,7 @@ static enum status lay_foundation(struct machine *machine)
         return STATUS_OK;
     }
     begin_command(machine, &none);
-    status = txn_put(machine->txn, key_slice(&header), slice_of(&format, sizeof format));
+    status = feature_level_write(machine->txn, FEATURE_LEVEL_FIRST);
     if (status == STATUS_OK) {
         status = namespace_make(execution, slice_of_string(NAMESPACE_DEFAULT));
     }
@@ -497,6 +509,12 @@ static enum status execute_new(struct machine *machine, const struct executed *e
 
     if (status != STATUS_OK) {
         return status;
+    }
+    if (entry.feature_level > machine->known_level) {
+        return error_set(error, STATUS_UNSUPPORTED,
+                         "it is of feature level %u, and this program knows the features up to "
+                         "level %u" FEATURE_WHAT_TO_DO,
+                         entry.feature_level, machine->known_level);
     }
     status = begin(machine, error);
     if (status != STATUS_OK) {
@@ -661,6 +679,7 @@ enum status machine_position(struct store *store, struct machine_position *posit
     position->stored = machine.stored;
     position->revision = machine.state.revision;
     position->time_ms = machine.state.time_ms;
+    position->feature_level = machine.feature_level;
     store_state_hash(&machine.state, position->hash);
     return STATUS_OK;
 }

@@ -10,12 +10,14 @@
 #ifndef HOLDFAST_STORAGE_MACHINE_H
 #define HOLDFAST_STORAGE_MACHINE_H
 
-#include "storage/store.h"
+#include "storage/feature.h"
 
 struct machine;
 
-MUST_USE enum status machine_open(struct store *store, struct machine **machine,
-                                  struct error *error);
+/* @feature_level: that the program knows (feature.h). STATUS_UNSUPPORTED: the state is of a cluster
+ * that has features beyond it. */
+MUST_USE enum status machine_open(struct store *store, unsigned feature_level,
+                                  struct machine **machine, struct error *error);
 
 /* Commits and flushes nothing: what was executed after the last flush is executed again from the
  * log. */
@@ -69,6 +71,7 @@ struct machine_position {
     uint64_t revision;
     uint64_t time_ms;
     uint64_t hash[2]; /* machine_state_hash() */
+    unsigned feature_level;
 };
 
 MUST_USE enum status machine_position(struct store *store, struct machine_position *position,

@@ -2,6 +2,7 @@
 
 #include "daemon/base/buffer.h"
 #include "daemon/base/check.h"
+#include "storage/feature.h"
 #include "storage/keys.h"
 #include "storage/machine.h"
 
@@ -67,7 +68,7 @@ enum status rebase(struct store *store, const char *cluster_id, uint64_t index, 
     CHECK(strlen(cluster_id) == REBASE_CLUSTER_BYTES);
     status = change_state(store, cluster_id, index, term, error);
     if (status == STATUS_OK) {
-        status = machine_open(store, &machine, error);
+        status = machine_open(store, FEATURE_LEVEL, &machine, error);
     }
     if (status != STATUS_OK) {
         return status;

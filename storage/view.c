@@ -2,6 +2,7 @@
 
 #include "daemon/base/limits.h"
 #include "storage/expiry.h"
+#include "storage/feature.h"
 #include "storage/idempotency.h"
 #include "storage/item.h"
 #include "storage/keys.h"
@@ -264,6 +265,17 @@ static enum status take_member(void *data, struct slice key, struct slice payloa
         *taken = walk->cb(walk->data, &row);
     }
     return status;
+}
+
+enum status view_feature_level(struct view *view, unsigned *level)
+{
+    enum status status = feature_level_read(view->txn, level);
+
+    if (status != STATUS_NOT_FOUND) {
+        return status;
+    }
+    *level = FEATURE_LEVEL_FIRST;
+    return STATUS_OK;
 }
 
 enum status view_members(struct view *view, member_row_cb cb, void *data)

@@ -72,6 +72,9 @@ typedef bool (*namespace_row_cb)(void *data, const struct namespace_row *row);
 MUST_USE enum status view_namespaces(struct view *view, enum list_order order,
                                      struct buffer *position, namespace_row_cb cb, void *data);
 
+/* The cluster's feature level (feature.h); the first one while nothing was executed yet. */
+MUST_USE enum status view_feature_level(struct view *view, unsigned *level);
+
 typedef bool (*member_row_cb)(void *data, const struct member_row *row);
 MUST_USE enum status view_members(struct view *view, member_row_cb cb, void *data);
 

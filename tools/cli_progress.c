@@ -43,12 +43,8 @@ static void append_time(struct buffer *out, uint64_t seconds)
     }
 }
 
-void progress_line(struct buffer *line, const char *what, uint64_t done, uint64_t of,
-                   uint64_t since_bytes, uint64_t elapsed_ms)
+void progress_amounts(struct buffer *line, uint64_t done, uint64_t of, uint64_t rate)
 {
-    uint64_t rate = elapsed_ms < RATE_AFTER_MS ? 0 : since_bytes * 1000 / elapsed_ms;
-
-    buffer_append_format(line, "%s  ", what);
     progress_append_bytes(line, done);
     if (of > 0) {
         buffer_append_string(line, " of ");
@@ -64,6 +60,14 @@ void progress_line(struct buffer *line, const char *what, uint64_t done, uint64_
         append_time(line, (of - done + rate - 1) / rate);
         buffer_append_string(line, " left");
     }
+}
+
+void progress_line(struct buffer *line, const char *what, uint64_t done, uint64_t of,
+                   uint64_t since_bytes, uint64_t elapsed_ms)
+{
+    buffer_append_format(line, "%s  ", what);
+    progress_amounts(line, done, of,
+                     elapsed_ms < RATE_AFTER_MS ? 0 : since_bytes * 1000 / elapsed_ms);
 }
 
 void progress_begin(struct progress *progress, const char *what)

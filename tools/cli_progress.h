@@ -29,6 +29,10 @@ void progress_end(struct progress *progress);
 void progress_line(struct buffer *line, const char *what, uint64_t done, uint64_t of,
                    uint64_t since_bytes, uint64_t elapsed_ms);
 
+/* The numbers in it: @done of @of bytes (0: not known), at @rate bytes per second (0: not known).
+ */
+void progress_amounts(struct buffer *line, uint64_t done, uint64_t of, uint64_t rate);
+
 /* "12 B", "34.5 MiB". */
 void progress_append_bytes(struct buffer *out, uint64_t bytes);
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tools/cli_progress.h"
 #include "tools/cli_run.h"
 
 /* A member so many entries behind is worth a word. */
@@ -88,11 +89,74 @@ static void print_line(struct cli *cli, const char *name, const json_t *object, 
     buffer_close(&text);
 }
 
-static void warn(struct cli *cli, const json_t *member, const char *what)
+static void warn_in_words(struct cli *cli, const json_t *member, struct slice what)
 {
     buffer_append_string(&cli->out, "warning: ");
     text_append_escaped(&cli->out, slice_of_string(text_of(member, "name")), TEXT_LINE);
-    buffer_append_format(&cli->out, " %s\n", what);
+    buffer_append_byte(&cli->out, ' ');
+    text_append_escaped(&cli->out, what, TEXT_LINE);
+    buffer_append_byte(&cli->out, '\n');
+}
+
+static void warn(struct cli *cli, const json_t *member, const char *what)
+{
+    warn_in_words(cli, member, slice_of_string(what));
+}
+
+/* "receives the state of n2: 10.0 MiB of 100.0 MiB, 5.0 MiB/s, 18 s left" */
+static void warn_of_state(struct cli *cli, const json_t *member)
+{
+    const json_t *receiving = json_object_get(member, "receiving");
+    struct buffer text = BUFFER_EMPTY;
+
+    if (!json_is_object(receiving)) {
+        warn(cli, member, "is further behind than the leader's log reaches, and waits for state");
+        return;
+    }
+    buffer_append_format(&text, "receives the state of %s: ", text_of(receiving, "from"));
+    progress_amounts(&text, (uint64_t)number_of(receiving, "bytes"),
+                     (uint64_t)number_of(receiving, "total_bytes"),
+                     (uint64_t)number_of(receiving, "bytes_per_second"));
+    warn_in_words(cli, member, buffer_slice(&text));
+    buffer_close(&text);
+}
+
+static json_int_t highest_level(const json_t *members)
+{
+    json_int_t highest = 0;
+    size_t i;
+    json_t *member;
+
+    json_array_foreach(members, i, member)
+    {
+        json_int_t level = number_of(member, "feature_level");
+
+        highest = level > highest ? level : highest;
+    }
+    return highest;
+}
+
+/* Some programs know more than the cluster may use: who holds it? */
+static void warn_of_level(struct cli *cli, const json_t *cluster, const json_t *member)
+{
+    json_int_t used = number_of(cluster, "feature_level");
+    json_int_t level = number_of(member, "feature_level");
+    struct buffer text = BUFFER_EMPTY;
+
+    if (level > used || highest_level(json_object_get(cluster, "members")) <= used) {
+        return;
+    }
+    if (level == 0) {
+        buffer_append_string(&text, "was not heard");
+    } else {
+        buffer_append_format(&text, "knows the features up to level %" JSON_INTEGER_FORMAT, level);
+    }
+    buffer_append_format(&text,
+                         ": the cluster stays at level %" JSON_INTEGER_FORMAT
+                         " until it is upgraded, or removed",
+                         used);
+    warn_in_words(cli, member, buffer_slice(&text));
+    buffer_close(&text);
 }
 
 /* What is agreed upon, and not so yet. */
@@ -102,7 +166,7 @@ static void warn_of_changes(struct cli *cli, const json_t *member)
     const char *role = text_of(member, "role");
 
     if (is_true(member, "needs_state")) {
-        warn(cli, member, "is further behind than the leader's log reaches, and waits for state");
+        warn_of_state(cli, member);
     }
     if (strcmp(wanted, "removed") == 0) {
         warn(cli, member, "is being removed: that waits until the voters that stay are well");
@@ -140,6 +204,7 @@ static void print_warnings(struct cli *cli, const json_t *cluster)
             warn(cli, member, "lags behind the leader");
         }
         warn_of_changes(cli, member);
+        warn_of_level(cli, cluster, member);
     }
     if (voters > 0 && healthy * 2 <= voters) {
         buffer_append_format(&cli->out,
@@ -172,6 +237,7 @@ static void print_cluster(struct cli *cli, const json_t *cluster)
     print_line(cli, "leader", cluster, "leader");
     print_line(cli, "term", cluster, "term");
     print_line(cli, "revision", cluster, "revision");
+    print_line(cli, "features", cluster, "feature_level");
     print_line(cli, "asked", cluster, "name");
     buffer_append_byte(&cli->out, '\n');
     table_init(&table, names);

@@ -25,6 +25,7 @@
     X(follower_never_full)                                                                         \
     X(keys_forgotten)                                                                              \
     X(leader_never_waits)                                                                          \
+    X(level_of_one_for_all)                                                                        \
     X(memory_not_read)                                                                             \
     X(memtable_kept)                                                                               \
     X(never_settled)                                                                               \

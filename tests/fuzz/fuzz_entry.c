@@ -2,6 +2,7 @@
  * same bytes again. The first byte chooses; an entry is sealed first, to get past its checksum. */
 #include "daemon/base/check.h"
 #include "storage/entry.h"
+#include "storage/feature.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -38,8 +39,7 @@ static void try_entry(struct slice bytes)
     struct error error;
 
     if (entry_decode(bytes, &entry, &error) == STATUS_OK) {
-        entry_begin(&again, entry.flags, entry.term, entry.time_ms);
-        again.data[1] = entry.feature_level;
+        entry_begin(&again, entry.feature_level, entry.flags, entry.term, entry.time_ms);
         while (entry_next_bundle(&entry.bundles, &bundle)) {
             buffer_clear(&one);
             encode_bundle(&bundle, &one);
@@ -60,7 +60,7 @@ static void try_sealed_entry(struct slice bundles)
     if (bundles.size < BUNDLE_HEADER_BYTES) {
         return;
     }
-    entry_begin(&bytes, 0, 1, 1);
+    entry_begin(&bytes, FEATURE_LEVEL, 0, 1, 1);
     entry_add_bundle(&bytes, bundles);
     entry_finish(&bytes);
     try_entry(buffer_slice(&bytes));

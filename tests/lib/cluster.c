@@ -101,7 +101,7 @@ static bool is_loopback(const char *address)
 bool cluster_start_node(struct cluster *cluster, unsigned i)
 {
     struct cluster_node *node = &cluster->nodes[i];
-    const char *daemon = getenv("HOLDFASTD");
+    const char *daemon = node->daemon != NULL ? node->daemon : getenv("HOLDFASTD");
     unsigned prefix = 0;
     char api[32];
     char peer[32];

@@ -33,6 +33,7 @@ struct cluster_node {
     const char *initial_cluster;          /* The cluster's, unless the test sets another. */
     char join[96];                        /* Not empty: it joins by this URL instead. */
     const char *extra[CLUSTER_MAX_EXTRA]; /* More flags, NULL behind the last. */
+    const char *daemon;                   /* NULL: the one that HOLDFASTD names. */
     atomic_bool is_absent; /* It is no member: neither started, waited for nor written to. */
     const char *address;   /* Loopback, unless it lives in a namespace. */
     /* What the daemon is started by, NULL behind the last: a program that becomes another. */

@@ -30,7 +30,7 @@ void state_open(struct state_fixture *f)
     };
 
     assert_int_equal(store_open(&options, &f->store, &f->error), STATUS_OK);
-    assert_int_equal(machine_open(f->store, &f->machine, &f->error), STATUS_OK);
+    assert_int_equal(machine_open(f->store, FEATURE_LEVEL, &f->machine, &f->error), STATUS_OK);
     f->index = machine_applied_index(f->machine);
 }
 
@@ -116,7 +116,7 @@ void state_make_entry(struct state_fixture *f, const struct command *commands, u
     }
     bundle_finish(&bundle, offset, n);
     buffer_clear(&f->entry);
-    entry_begin(&f->entry, f->flags, 1, f->now_ms);
+    entry_begin(&f->entry, FEATURE_LEVEL, f->flags, 1, f->now_ms);
     entry_add_bundle(&f->entry, buffer_slice(&bundle));
     entry_finish(&f->entry);
     buffer_close(&command);

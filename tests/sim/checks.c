@@ -188,6 +188,7 @@ static void check_log_size(const struct node *node)
 
 void cluster_check_converged(struct cluster *cluster, uint64_t index)
 {
+    churn_check_level(cluster);
     for (unsigned i = 0; i < MAX_NODES; i++) {
         const struct node *node = &cluster->nodes[i];
 

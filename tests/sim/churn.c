@@ -4,6 +4,7 @@
  * and are wiped when their member was removed; each time they are given a new id. What the table of
  * members says at an index is worked out here, next to the state machine. */
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,7 @@ struct member_event {
     bool is_drained;
     bool is_forced;
     char name[8];
+    unsigned feature_level; /* With OPERATION_FEATURE_RAISE. */
 };
 
 struct churn {
@@ -48,6 +50,12 @@ void churn_command(struct cluster *cluster, uint64_t index, const struct operati
 
     churn->events = memory_resize(churn->events, (churn->n_events + 1) * sizeof *churn->events);
     event = &churn->events[churn->n_events++];
+    if (operation->kind == OPERATION_FEATURE_RAISE) {
+        *event = (struct member_event){
+            .index = index, .kind = operation->kind, .feature_level = operation->feature_level};
+        cluster->counts.raised++;
+        return;
+    }
     *event = (struct member_event){.index = index,
                                    .kind = operation->kind,
                                    .id = member->id,
@@ -90,8 +98,13 @@ static void add_removed(struct membership_table *table, const struct member_even
 
 static void fold(struct membership_table *table, const struct member_event *event)
 {
-    struct membership_row *row = row_of(table, event->id);
+    struct membership_row *row;
 
+    if (event->kind == OPERATION_FEATURE_RAISE) {
+        table->feature_level = event->feature_level;
+        return;
+    }
+    row = row_of(table, event->id);
     if (event->kind == OPERATION_MEMBER_REMOVE) {
         add_removed(table, event);
         return;
@@ -117,7 +130,7 @@ static void table_at(const struct churn *churn, uint64_t index, struct membershi
 {
     const struct cluster *cluster = churn->cluster;
 
-    *table = (struct membership_table){.applied_index = index};
+    *table = (struct membership_table){.applied_index = index, .feature_level = FEATURE_LEVEL};
     for (unsigned i = 0; i < cluster->options.n_founders; i++) {
         char name[8];
 
@@ -165,6 +178,7 @@ static void visit(struct node *leader, struct node *joiner, uint64_t now_ms)
         .identity = joiner->is_accepted ? IDENTITY_PENDING : IDENTITY_EMPTY,
         .cluster_id = slice_of_string(joiner->is_accepted ? CLUSTER_ID : ""),
         .id = joiner->is_accepted ? joiner->id : 0,
+        .feature_level = (uint8_t)joiner->feature_level,
     };
 
     (void)snprintf(name, sizeof name, "s%u", joiner->number % 100); /* Fits. */
@@ -351,6 +365,7 @@ void churn_retire(struct node *node)
     }
     node->is_absent = true;
     node->is_accepted = false;
+    node->feature_level = sim_between(node->cluster->sim, node->feature_level, NEXT_LEVEL);
     node->id = sim_random(node->cluster->sim) | 1; /* Of nobody. */
     sim_disk_close(&node->disk);
     sim_disk_init(&node->disk);
@@ -410,6 +425,44 @@ bool churn_gets_entries(const struct cluster *cluster, const struct node *node)
     int role = member_role(cluster, node);
 
     return cluster->churn == NULL || role == NODE_ROLE_VOTER || role == NODE_ROLE_STANDBY;
+}
+
+/* The lowest level of the members, or 0 if there is one that the leader cannot count on. */
+static unsigned lowest_level(const struct cluster *cluster, const struct membership_table *table)
+{
+    unsigned lowest = UINT_MAX;
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < cluster->options.n_nodes; i++) {
+        const struct node *node = &cluster->nodes[i];
+
+        if (member_role(cluster, node) != NODE_ROLE_NONE) {
+            if (!node->is_alive || cluster_needs_state(cluster, i)) {
+                return 0;
+            }
+            lowest = node->feature_level < lowest ? node->feature_level : lowest;
+            n++;
+        }
+    }
+    return n == table->n_rows ? lowest : 0;
+}
+
+void churn_check_level(const struct cluster *cluster)
+{
+    int leader = cluster_leader(cluster);
+    struct membership_table *table;
+    unsigned lowest;
+
+    if (cluster->churn == NULL || leader < 0) {
+        return;
+    }
+    table = memory_new(sizeof *table);
+    table_at(cluster->churn, cluster->nodes[leader].executor.now.applied, table);
+    lowest = lowest_level(cluster, table);
+    SIM_EXPECT(cluster->sim, lowest == 0 || table->feature_level == lowest,
+               "the cluster is at feature level %u, and all know %u", table->feature_level, lowest);
+    membership_table_close(table);
+    free(table);
 }
 
 void churn_describe(struct cluster *cluster)

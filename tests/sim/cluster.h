@@ -124,6 +124,7 @@ struct cluster_counts {
     uint64_t transfers; /* Of the state to a node that lacked it. */
     uint64_t histories; /* Of items and sessions that were checked. */
     uint64_t changes;   /* Of members, that were done. */
+    uint64_t raised;    /* Feature levels. */
 };
 void cluster_counts(const struct cluster *cluster, struct cluster_counts *counts);
 

@@ -53,6 +53,9 @@ struct slot {
     uint64_t state_hash[2];
 };
 
+/* What the later program of nodes that were upgraded knows. */
+#define NEXT_LEVEL (FEATURE_LEVEL + 1)
+
 struct connection {
     bool is_up;
     uint64_t epoch;
@@ -69,7 +72,8 @@ struct node {
     bool is_accepted; /* It was offered an id, and stored it. */
     bool is_mute;     /* Raft's messages from and to it are lost. */
     bool in_turn;
-    bool is_receiving; /* The state of another node. */
+    bool is_receiving;      /* The state of another node. */
+    unsigned feature_level; /* That its program knows. */
     struct sim_owner owner;
     struct sim_disk disk;
     struct sim_io *io;
@@ -153,6 +157,8 @@ void churn_answer(void *node, struct member_change *change);
 void churn_retire(struct node *node);
 /* Is it sent what is committed, by what the leader says? */
 bool churn_gets_entries(const struct cluster *cluster, const struct node *node);
+/* All is well for a while: the cluster's feature level is what its members know. */
+void churn_check_level(const struct cluster *cluster);
 void churn_describe(struct cluster *cluster);
 uint64_t churn_done(const struct cluster *cluster);
 

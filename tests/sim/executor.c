@@ -87,7 +87,8 @@ static void open_state(struct node *node)
 
     CHECK(store_open(&options, &executor->store, NULL) == STATUS_OK);
     CHECK(machine_position(executor->store, &position, NULL) == STATUS_OK);
-    CHECK(machine_open(executor->store, &executor->machine, NULL) == STATUS_OK);
+    CHECK(machine_open(executor->store, node->feature_level, &executor->machine, NULL) ==
+          STATUS_OK);
     executor->durable = (struct executor_state){.applied = position.applied_index,
                                                 .stored = position.stored,
                                                 .time_ms = position.time_ms,
@@ -292,6 +293,9 @@ static void execute_entry(struct node *node, struct applied *work)
     struct sim *sim = node->cluster->sim;
 
     CHECK(entry_decode(bytes, &walk.entry, NULL) == STATUS_OK);
+    SIM_EXPECT(sim, walk.entry.feature_level <= node->feature_level,
+               "node %u of feature level %u is given an entry of level %u", node->number,
+               node->feature_level, walk.entry.feature_level);
     walk.bundles = walk.entry.bundles;
     walk.is_first = checks_entry(node, work->index, XXH3_64bits(bytes.data, bytes.size) | 2);
     SIM_EXPECT(sim, walk.entry.term == work->term, "term %" PRIu64 " in an entry of %" PRIu64,

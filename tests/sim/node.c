@@ -145,7 +145,7 @@ static void open_agreement(struct node *node)
         .self = node->id,
         .boot = sim_random(node->cluster->sim) | 1,
         .cluster_id = CLUSTER_ID,
-        .version = "0",
+        .feature_level = node->feature_level,
         .free_disk_floor_bytes = FREE_FLOOR,
         .election_timeout_ms = SIM_ELECTION_MS,
         .pending_commands = SIM_PENDING_COMMANDS,

@@ -234,7 +234,7 @@ void run_print_counts(const struct cluster_counts *counts)
         "%llu commands acknowledged, %llu refused, %llu uncertain, %llu reads, %llu failed; "
         "%llu leaders, %llu crashes, %llu bundles sent anew, %llu snapshots, %llu transfers, %llu "
         "maintenance steps, %llu logs cut off, %llu states compared, %llu histories checked, "
-        "%llu changes of members\n",
+        "%llu changes of members, %llu feature levels raised\n",
         (unsigned long long)counts->acknowledged, (unsigned long long)counts->refused,
         (unsigned long long)counts->uncertain, (unsigned long long)counts->reads,
         (unsigned long long)counts->failed_reads, (unsigned long long)counts->elections,
@@ -242,5 +242,5 @@ void run_print_counts(const struct cluster_counts *counts)
         (unsigned long long)counts->snapshots, (unsigned long long)counts->transfers,
         (unsigned long long)counts->maintained, (unsigned long long)counts->cuts,
         (unsigned long long)counts->compared, (unsigned long long)counts->histories,
-        (unsigned long long)counts->changes);
+        (unsigned long long)counts->changes, (unsigned long long)counts->raised);
 }

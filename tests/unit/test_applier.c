@@ -98,6 +98,7 @@ static void on_impatient(uv_timer_t *timer)
 static void open_applier(struct fixture *f, uint64_t scrub_interval_s)
 {
     struct applier_options options = {.store = f->state->store,
+                                      .feature_level = FEATURE_LEVEL,
                                       .scrub_interval_s = scrub_interval_s,
                                       .data = f,
                                       .on_result = on_result,

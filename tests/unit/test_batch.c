@@ -123,7 +123,7 @@ static uint32_t propose(struct fixture *f, uint64_t index)
     struct buffer bytes = BUFFER_EMPTY;
     struct entry entry;
 
-    proposer_make(&f->proposer, 0, 1, &bytes);
+    proposer_make(&f->proposer, 1, 0, 1, &bytes);
     assert_int_equal(entry_decode(buffer_slice(&bytes), &entry, NULL), STATUS_OK);
     proposer_proposed(&f->proposer, index, NOW_MS);
     buffer_close(&bytes);

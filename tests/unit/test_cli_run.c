@@ -346,7 +346,8 @@ static void an_answer_that_is_not_json_is_a_failure(void **state)
 }
 
 static const char cluster[] =
-    "{\"cluster_id\":\"c\",\"name\":\"n1\",\"leader\":\"n1\",\"term\":7,\"revision\":9,\"members\":"
+    "{\"cluster_id\":\"c\",\"name\":\"n1\",\"leader\":\"n1\",\"term\":7,\"revision\":9,"
+    "\"feature_level\":1,\"members\":"
     "["
     "{\"name\":\"n1\",\"role\":\"voter\",\"api_address\":\"h:1\",\"peer_address\":\"h:2\",\"zone\":"
     "null,"
@@ -370,6 +371,7 @@ static void status_shows_members_and_warns(void **state)
         "leader    n1\n"
         "term      7\n"
         "revision  9\n"
+        "features  1\n"
         "asked     n1\n"
         "\n"
         "NAME     ROLE    STATE        LAG   HEARD      API ADDRESS  PEER ADDRESS  ZONE  VERSION\n"
@@ -379,6 +381,42 @@ static void status_shows_members_and_warns(void **state)
         "warning: n2 lags behind the leader\n"
         "warning: n\\u001b is not healthy: it was not heard lately, or is short of disk\n"
         "warning: 2 of 3 voters are healthy: no other may fail\n");
+}
+
+static void status_tells_how_far_a_state_transfer_is(void **state)
+{
+    static const struct stub_step script[] = {
+        {STUB_ANSWER, 200, JSON,
+         "{\"leader\":\"n1\",\"members\":[{\"name\":\"n1\",\"role\":\"voter\",\"healthy\":true},"
+         "{\"name\":\"n2\",\"role\":\"standby\",\"healthy\":true,\"needs_state\":true,"
+         "\"receiving\":{\"from\":\"n1\",\"bytes\":10485760,\"total_bytes\":104857600,"
+         "\"bytes_per_second\":5242880}}]}"},
+        STUB_LAST};
+    struct fixture *f = *state;
+
+    (void)add_server(f, script);
+    assert_int_equal(run(f, run_status, "status", NULL), CLI_OK);
+    assert_non_null(strstr(output(f), "warning: n2 receives the state of n1: 10.0 MiB of 100.0 "
+                                      "MiB, 5.0 MiB/s, 18 s left\n"));
+}
+
+static void status_tells_who_holds_the_feature_level(void **state)
+{
+    static const struct stub_step script[] = {
+        {STUB_ANSWER, 200, JSON,
+         "{\"leader\":\"n1\",\"feature_level\":1,\"members\":["
+         "{\"name\":\"n1\",\"role\":\"voter\",\"healthy\":true,\"feature_level\":2},"
+         "{\"name\":\"n2\",\"role\":\"voter\",\"healthy\":true,\"feature_level\":1},"
+         "{\"name\":\"n3\",\"role\":\"voter\",\"healthy\":true,\"feature_level\":null}]}"},
+        STUB_LAST};
+    struct fixture *f = *state;
+
+    (void)add_server(f, script);
+    assert_int_equal(run(f, run_status, "status", NULL), CLI_OK);
+    assert_non_null(strstr(output(f), "warning: n2 knows the features up to level 1: the cluster "
+                                      "stays at level 1 until it is upgraded, or removed\n"));
+    assert_non_null(strstr(output(f), "warning: n3 was not heard: the cluster stays at level 1"));
+    assert_null(strstr(output(f), "warning: n1"));
 }
 
 static void status_tells_what_is_agreed_upon_and_not_so_yet(void **state)
@@ -564,6 +602,8 @@ int main(void)
         TEST(a_delete_says_what_was_deleted),
         TEST(an_answer_that_is_not_json_is_a_failure),
         TEST(status_shows_members_and_warns),
+        TEST(status_tells_how_far_a_state_transfer_is),
+        TEST(status_tells_who_holds_the_feature_level),
         TEST(status_tells_what_is_agreed_upon_and_not_so_yet),
         TEST(a_member_is_added_with_what_was_said),
         TEST(what_takes_longer_is_asked_for_until_it_is_done),

@@ -81,6 +81,9 @@ static struct operation make_operation(enum operation_kind kind)
     case OPERATION_MAINTAIN:
         operation.maintain.max_records = LIMIT_MAINTENANCE_RECORDS;
         break;
+    case OPERATION_FEATURE_RAISE:
+        operation.feature_level = 7;
+        break;
     default:
         operation.item = (struct item_operation){.key = TEXT("k/1"),
                                                  .value = TEXT("\"v\""),

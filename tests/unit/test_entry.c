@@ -9,6 +9,7 @@
 #include "daemon/base/limits.h"
 #include "daemon/base/wire.h"
 #include "storage/entry.h"
+#include "storage/feature.h"
 
 static void add_bundle(struct buffer *entry, uint64_t sequence, const char *const *commands,
                        uint32_t n)
@@ -31,7 +32,7 @@ static struct buffer make_entry(void)
     static const char *const second[] = {"ef"};
     struct buffer entry = BUFFER_EMPTY;
 
-    entry_begin(&entry, ENTRY_FLAG_NEW_LEADER, 3, 1700000000000);
+    entry_begin(&entry, FEATURE_LEVEL, ENTRY_FLAG_NEW_LEADER, 3, 1700000000000);
     add_bundle(&entry, 1, first, 2);
     add_bundle(&entry, 2, second, 1);
     entry_finish(&entry);
@@ -75,7 +76,7 @@ static void entry_may_hold_no_bundle(void **state)
     struct entry entry;
 
     (void)state;
-    entry_begin(&bytes, 0, 1, 1);
+    entry_begin(&bytes, FEATURE_LEVEL, 0, 1, 1);
     entry_finish(&bytes);
 
     assert_int_equal(entry_decode(buffer_slice(&bytes), &entry, NULL), STATUS_OK);
@@ -121,7 +122,7 @@ static struct buffer make_changed_entry(size_t offset, uint8_t value)
 {
     struct buffer bytes = BUFFER_EMPTY;
 
-    entry_begin(&bytes, 0, 1, 1);
+    entry_begin(&bytes, FEATURE_LEVEL, 0, 1, 1);
     bytes.data[offset] = value;
     entry_finish(&bytes);
     return bytes;
@@ -132,7 +133,7 @@ static void entry_of_a_later_program_is_unsupported_not_corrupt(void **state)
     static const struct {
         size_t offset;
         uint8_t value;
-    } changes[] = {{0, ENTRY_VERSION + 1}, {1, ENTRY_FEATURE_LEVEL + 1}, {2, 4}, {3, 1}, {4, 1}};
+    } changes[] = {{0, ENTRY_VERSION + 1}, {2, 4}, {3, 1}, {4, 1}};
 
     (void)state;
     for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
@@ -155,7 +156,7 @@ static void entry_counts_what_it_holds(void **state)
     offset = bundle_begin(&bundle, 1, 1, 1);
     bundle_add_command(&bundle, slice_of_string("x"));
     bundle_finish(&bundle, offset, 2); /* A lie. */
-    entry_begin(&bytes, 0, 1, 1);
+    entry_begin(&bytes, FEATURE_LEVEL, 0, 1, 1);
     entry_add_bundle(&bytes, buffer_slice(&bundle));
     entry_finish(&bytes);
 

@@ -195,7 +195,7 @@ static void a_damaged_command_stops_the_machine_and_nothing_of_its_entry_stays(v
     bundle_add_command(&bundle, buffer_slice(&good));
     bundle_add_command(&bundle, slice_of_string("\x01nonsense"));
     bundle_finish(&bundle, offset, 2);
-    entry_begin(&f->entry, 0, 1, f->now_ms);
+    entry_begin(&f->entry, FEATURE_LEVEL, 0, 1, f->now_ms);
     entry_add_bundle(&f->entry, buffer_slice(&bundle));
     entry_finish(&f->entry);
     assert_int_equal(state_try_entry(f), STATUS_CORRUPT);
@@ -621,6 +621,73 @@ static void a_process_that_dies_goes_on_from_its_last_commit_to_the_same_state(v
     state_free(undisturbed);
 }
 
+/* --- Feature levels --- */
+
+static struct operation raise_to(uint8_t level)
+{
+    return (struct operation){.kind = OPERATION_FEATURE_RAISE, .feature_level = level};
+}
+
+static unsigned level_of(struct state_fixture *f)
+{
+    unsigned level = 0;
+
+    assert_int_equal(view_feature_level(state_view(f), &level), STATUS_OK);
+    state_view_end(f);
+    return level;
+}
+
+static void an_entry_of_a_later_level_stops_the_machine_before_it(void **state)
+{
+    struct state_fixture *f = *state;
+    struct operation operation = item_put("a", "1");
+
+    state_operate(f, &operation);
+    state_flush(f);
+    buffer_clear(&f->entry);
+    entry_begin(&f->entry, FEATURE_LEVEL + 1, 0, 1, f->now_ms);
+    entry_finish(&f->entry);
+    assert_int_equal(state_try_entry(f), STATUS_UNSUPPORTED);
+    assert_non_null(strstr(f->error.text,
+                           "could not execute entry 2: it is of feature level 2, and "
+                           "this program knows the features up to level 1"));
+    assert_non_null(strstr(f->error.text, "install the version"));
+    state_reopen(f); /* Nothing of it stayed. */
+    assert_int_equal(f->index, 1);
+    state_operate(f, &operation);
+}
+
+static void the_clusters_level_rises_and_never_falls(void **state)
+{
+    struct state_fixture *f = *state;
+    struct operation put = item_put("a", "1");
+    struct operation raise = raise_to(3);
+
+    assert_int_equal(level_of(f), FEATURE_LEVEL_FIRST);
+    state_operate(f, &put);
+    assert_int_equal(level_of(f), FEATURE_LEVEL_FIRST);
+    assert_int_equal(state_operate(f, &raise).first.outcome, OUTCOME_OK);
+    assert_int_equal(level_of(f), 3);
+    raise = raise_to(2);
+    assert_int_equal(state_operate(f, &raise).first.outcome, OUTCOME_OK);
+    assert_int_equal(level_of(f), 3);
+}
+
+static void a_state_of_a_later_level_is_refused(void **state)
+{
+    struct state_fixture *f = *state;
+    struct operation raise = raise_to(FEATURE_LEVEL + 1);
+    struct machine *machine;
+
+    state_operate(f, &raise);
+    state_flush(f);
+    assert_int_equal(machine_open(f->store, FEATURE_LEVEL, &machine, &f->error),
+                     STATUS_UNSUPPORTED);
+    assert_non_null(strstr(f->error.text, "at feature level 2, and this program knows"));
+    assert_int_equal(machine_open(f->store, FEATURE_LEVEL + 1, &machine, &f->error), STATUS_OK);
+    machine_close(machine);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, state_setup, state_teardown)
@@ -647,6 +714,9 @@ int main(void)
         TEST(maintenance_works_in_bounded_steps_and_makes_a_revision_only_for_documents),
         TEST(the_next_due_time_is_that_of_the_earliest_thing),
         TEST(members_are_kept_without_a_revision),
+        TEST(an_entry_of_a_later_level_stops_the_machine_before_it),
+        TEST(the_clusters_level_rises_and_never_falls),
+        TEST(a_state_of_a_later_level_is_refused),
         TEST(a_full_map_fails_the_flush_and_keeps_what_was_flushed),
         TEST(a_process_that_dies_goes_on_from_its_last_commit_to_the_same_state),
         TEST(equal_entries_give_equal_states_whenever_they_are_committed),

@@ -504,6 +504,39 @@ static void only_one_that_is_well_becomes_a_voter(void **state)
     assert_verdict(f, MEMBERSHIP_DONE, MEMBER_REASON_NONE, "");
 }
 
+static void the_feature_level_is_what_all_know(void **state)
+{
+    struct fixture *f = *state;
+
+    f->table.feature_level = 1;
+    assert_int_equal(membership_next_level(&f->table, &f->view), 0); /* Nobody has said anything. */
+    f->view.members[0].feature_level = 3;
+    f->view.members[1].feature_level = 2;
+    f->view.members[2].feature_level = 1;
+    assert_int_equal(membership_next_level(&f->table, &f->view), 0);
+    f->view.members[2].feature_level = 3;
+    assert_int_equal(membership_next_level(&f->table, &f->view), 2);
+    f->table.feature_level = 2;
+    assert_int_equal(membership_next_level(&f->table, &f->view), 0);
+}
+
+static void the_feature_level_waits_for_all_to_be_there(void **state)
+{
+    struct fixture *f = *state;
+
+    f->table.feature_level = 1;
+    for (unsigned i = 0; i < 3; i++) {
+        f->view.members[i].feature_level = 2;
+    }
+    f->view.members[2].is_well = false; /* It may come back with an earlier program. */
+    assert_int_equal(membership_next_level(&f->table, &f->view), 0);
+    f->view.members[2].is_well = true;
+    add_row(f, 4, MEMBER_AUTO); /* It is taken in, and has not said what it knows. */
+    assert_int_equal(membership_next_level(&f->table, &f->view), 0);
+    add_member(f, 4, NODE_ROLE_SPARE)->feature_level = 2;
+    assert_int_equal(membership_next_level(&f->table, &f->view), 2);
+}
+
 static void a_removal_is_done_when_it_is_out_and_stays_so(void **state)
 {
     struct fixture *f = *state;
@@ -608,6 +641,8 @@ int main(void)
         TEST(force_needs_a_majority_only),
         TEST(what_others_wait_for_is_counted),
         TEST(only_one_that_is_well_becomes_a_voter),
+        TEST(the_feature_level_is_what_all_know),
+        TEST(the_feature_level_waits_for_all_to_be_there),
         TEST(a_removal_is_done_when_it_is_out_and_stays_so),
         TEST(who_is_no_member_is_unknown),
         TEST(leadership_goes_to_those_that_can_lead),

@@ -20,6 +20,7 @@
 #include "raft/node.h"
 #include "storage/applier.h"
 #include "storage/command.h"
+#include "storage/feature.h"
 #include "storage/result.h"
 #include "storage/view.h"
 
@@ -101,6 +102,7 @@ static enum status try_open(struct fixture *f, unsigned i, const char *cluster, 
         .api_address = "127.0.0.1:7080",
         .initial_cluster = cluster,
         .version = "1.2.3",
+        .feature_level = FEATURE_LEVEL,
         .free_disk_floor_bytes = 1,
         .data = f,
         .on_exit = on_exit_of_node,

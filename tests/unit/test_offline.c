@@ -308,7 +308,8 @@ static void expected_hash(struct fixture *f, uint64_t hash[2])
     assert_int_equal(
         rebase(state->store, f->made.identity.cluster_id, f->made.index, f->made.term, &f->error),
         STATUS_OK);
-    assert_int_equal(machine_open(state->store, &state->machine, &f->error), STATUS_OK);
+    assert_int_equal(machine_open(state->store, FEATURE_LEVEL, &state->machine, &f->error),
+                     STATUS_OK);
     state_hash(state, hash);
     close_state(state);
     buffer_close(&closed);

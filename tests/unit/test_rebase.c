@@ -48,7 +48,7 @@ static enum status try_rebase(struct state_fixture *f, uint64_t index, uint64_t 
     state_commit(f);
     machine_close(f->machine);
     status = rebase(f->store, CLUSTER, index, term, &f->error);
-    assert_int_equal(machine_open(f->store, &f->machine, &f->error), STATUS_OK);
+    assert_int_equal(machine_open(f->store, FEATURE_LEVEL, &f->machine, &f->error), STATUS_OK);
     f->index = machine_applied_index(f->machine);
     return status;
 }

@@ -210,20 +210,30 @@ static void the_cluster_is_told_without_a_leader(void **state)
     status->members[0].role = NODE_ROLE_VOTER;
     status->members[0].match_index = 9;
     status->members[0].last_contact_ms = UINT64_MAX;
+    status->feature_level = 1;
 
     (void)api_expect(f, "GET", "/v1/cluster", "", NULL, 200,
                      "{\"cluster_id\":\"0190a5f0-0000-7000-8000-000000000000\",\"name\":\"n1\","
-                     "\"leader\":null,\"term\":7,\"revision\":1,\"applied_index\":1,\"members\":["
+                     "\"leader\":null,\"term\":7,\"revision\":1,\"applied_index\":1,"
+                     "\"feature_level\":1,\"members\":["
                      "{\"name\":\"n1\",\"id\":\"9f3c2a1be07d4455\",\"role\":\"voter\","
-                     "\"wanted\":null,\"drained\":false,\"needs_state\":false,"
+                     "\"wanted\":null,\"drained\":false,\"needs_state\":false,\"receiving\":null,"
                      "\"peer_address\":\"h:7081\",\"api_address\":\"h:7080\",\"zone\":null,"
-                     "\"version\":\"1.0.0\",\"match_index\":9,\"lag\":3,\"last_contact_ms\":null,"
-                     "\"healthy\":false}],\"receiving\":null,\"state_hash\":\"");
+                     "\"version\":\"1.0.0\",\"feature_level\":null,\"match_index\":9,\"lag\":3,"
+                     "\"last_contact_ms\":null,"
+                     "\"healthy\":false}],\"state_hash\":\"");
     document = json_loads(reply_body(f->last), JSON_REJECT_DUPLICATES, NULL);
     assert_int_equal(json_string_length(json_object_get(document, "state_hash")), 32);
     json_decref(document);
     status->leader_id = status->members[0].id;
     (void)api_expect(f, "GET", "/v1/cluster", "", NULL, 200, "\"leader\":\"n1\"");
+    status->members[0].feature_level = 2;
+    status->members[0].receiving =
+        (struct state_progress){.donor = status->members[0].id, 10, 100, 5};
+    (void)api_expect(f, "GET", "/v1/cluster", "", NULL, 200,
+                     "\"receiving\":{\"from\":\"n1\",\"bytes\":10,\"total_bytes\":100,"
+                     "\"bytes_per_second\":5}");
+    (void)api_expect(f, "GET", "/v1/cluster", "", NULL, 200, "\"feature_level\":2,\"match_index\"");
     api_refuses(f, "GET", "/v1/cluster?x=1", "", NULL, "invalid-field", "x");
 }
 
