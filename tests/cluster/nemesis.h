@@ -54,6 +54,7 @@ extern const struct nemesis process_nemeses[];
 extern const struct nemesis network_nemeses[];
 extern const struct nemesis disk_nemeses[];
 extern const struct nemesis clock_nemeses[];
+extern const struct nemesis member_nemeses[];
 extern const struct nemesis bit_nemeses[];
 
 /* A number below @n. */

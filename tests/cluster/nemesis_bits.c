@@ -14,6 +14,7 @@
 
 #include "tests/cluster/nemesis.h"
 #include "tests/lib/deadline.h"
+#include "tests/lib/member_changes.h"
 
 #define NOTICE_MS      15000
 #define ASK_MS         2000
@@ -377,10 +378,9 @@ static bool has_ended_when_asked(void *data)
 }
 
 /* It must have ended when it came upon one, and not have shown it. */
-static bool restore_state(struct chaos *chaos)
+static bool was_noticed(struct chaos *chaos)
 {
     struct reading reading = {.node = &chaos->cluster.nodes[chaos->victim]};
-    const char *directory = reading.node->data_directory;
 
     if (!wait_until(has_ended_when_asked, &reading, NOTICE_MS) || reading.served ||
         !process_exited_with(&reading.node->process, STATUS_DAMAGED)) {
@@ -388,9 +388,32 @@ static bool restore_state(struct chaos *chaos)
                       reading.served ? "served" : "not noticed", reading.node->process.status);
         return false;
     }
-    return process_run(reading.node->log_path,
+    return true;
+}
+
+static bool restore_state(struct chaos *chaos)
+{
+    const struct cluster_node *node = &chaos->cluster.nodes[chaos->victim];
+    const char *directory = node->data_directory;
+
+    return was_noticed(chaos) &&
+           process_run(node->log_path,
                        "rm -rf %s/state %s/damaged && mv %s.kept/state %s/state && rm -rf %s.kept",
                        directory, directory, directory, directory, directory);
+}
+
+/* As docs/operations.md says. */
+static bool replace_node(struct chaos *chaos)
+{
+    const struct cluster_node *node = &chaos->cluster.nodes[chaos->victim];
+
+    if (!was_noticed(chaos) ||
+        !process_run(node->log_path, "rm -rf %s.kept", node->data_directory)) {
+        return false;
+    }
+    member_forget(&chaos->cluster, chaos->victim);
+    member_join_anew(&chaos->cluster, chaos->victim);
+    return true;
 }
 
 const struct nemesis bit_nemeses[] = {
@@ -422,6 +445,14 @@ const struct nemesis bit_nemeses[] = {
      .begin = flip_state,
      .end = restore_state,
      .hold_ms = 3000,
+     .keeps_majority = true},
+    {.name = "bit-replace",
+     .does = "the same, and the node is removed, wiped, and joins anew",
+     .effect = "bits flipped",
+     .scrubs_not = true,
+     .begin = flip_state,
+     .end = replace_node,
+     .hold_ms = 1000,
      .keeps_majority = true},
     {.name = NULL},
 };

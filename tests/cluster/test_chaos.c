@@ -406,6 +406,7 @@ static int run_each_once(void)
     n = add_nemeses(tests, n, disk_nemeses);
     n = add_nemeses(tests, n, bit_nemeses);
     n = add_nemeses(tests, n, clock_nemeses);
+    n = add_nemeses(tests, n, member_nemeses);
     return _cmocka_run_group_tests("chaos", tests, n, NULL, NULL);
 }
 

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include <cmocka.h>
 #include <signal.h>
@@ -16,16 +15,15 @@
 #include "tests/lib/cluster.h"
 #include "tests/lib/deadline.h"
 #include "tests/lib/expect.h"
+#include "tests/lib/member_changes.h"
 #include "tests/lib/ports.h"
 #include "tests/lib/registers.h"
 #include "tests/lib/writers.h"
 
 #define TEST_LIMIT_S    280
 #define NODES           7
-#define CHANGE_MS       20000 /* A change of members is done by then, on a busy machine too. */
 #define FAILOVER_MS     10000
 #define WARM_UP_WRITES  20
-#define EXIT_REMOVED    4
 #define JOINER_ROUNDS   14
 #define JOINER_STEP_MS  35
 #define SMALL_CHANGE_MS 1500
@@ -41,167 +39,6 @@ struct fixture {
 };
 
 /* --- The cluster --- */
-
-/* The node's own word on a member: its role, "" if there is no such member; copied to @role. False
- * if the node did not answer. */
-static bool role_of(const struct cluster_node *asked, const char *name, char role[16])
-{
-    json_t *view = cluster_view(asked);
-    const json_t *members = json_object_get(view, "members");
-    size_t i;
-
-    role[0] = '\0';
-    for (i = 0; i < json_array_size(members); i++) {
-        const json_t *member = json_array_get(members, i);
-
-        const char *found = json_string_value(json_object_get(member, "name"));
-
-        if (found != NULL && strcmp(found, name) == 0) {
-            (void)snprintf(role, 16, "%s", json_string_value(json_object_get(member, "role")));
-        }
-    }
-    json_decref(view);
-    return members != NULL;
-}
-
-static struct cluster_node *present_node(struct fixture *f, unsigned except)
-{
-    unsigned i;
-
-    for (i = 0; i < f->cluster.n_nodes; i++) {
-        struct cluster_node *node = &f->cluster.nodes[i];
-
-        if (i != except && !atomic_load(&node->is_absent) && process_is_alive(&node->process)) {
-            return node;
-        }
-    }
-    fail_msg("no node is there");
-    return NULL;
-}
-
-struct role_wait {
-    struct fixture *f;
-    const char *name;
-    const char *role;
-    unsigned not_asked;
-};
-
-/* By the word of every node that is there. */
-static bool all_say_role(void *data)
-{
-    struct role_wait *wait = data;
-    char role[16];
-    unsigned i;
-
-    for (i = 0; i < wait->f->cluster.n_nodes; i++) {
-        struct cluster_node *node = &wait->f->cluster.nodes[i];
-
-        if (i != wait->not_asked && !atomic_load(&node->is_absent) &&
-            process_is_alive(&node->process) &&
-            (!role_of(node, wait->name, role) || strcmp(role, wait->role) != 0)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static void wait_role(struct fixture *f, unsigned node, const char *role)
-{
-    struct role_wait wait = {.f = f,
-                             .name = f->cluster.nodes[node].name,
-                             .role = role,
-                             .not_asked = role[0] == '\0' ? node : CLUSTER_NOBODY};
-
-    if (!wait_until(all_say_role, &wait, CHANGE_MS)) {
-        fail_msg("n%u did not become \"%s\" for all: see %s", node + 1, role, f->cluster.directory);
-    }
-}
-
-static bool is_done(unsigned status)
-{
-    return status >= 200 && status < 300;
-}
-
-/* To DELETE what was deleted already: its name is no member's any more. */
-static bool is_gone(const char *method, unsigned status)
-{
-    return strcmp(method, "DELETE") == 0 && status == 404;
-}
-
-/*
- * Ask again, on any node, until it is done: every change may be repeated.
- * was_asked: the same was asked before, and it may have been carried out since.
- */
-static void change_again(struct fixture *f, unsigned except, const char *method, const char *target,
-                         const char *body, bool was_asked)
-{
-    uint64_t end = now_ms() + CHANGE_MS;
-    struct http_response response = {0};
-    enum http_outcome outcome;
-    bool done;
-
-    do {
-        struct http_client client = cluster_client(present_node(f, except));
-
-        outcome = http_call(&client, &response, method, target, NULL, body);
-        http_client_close(&client);
-        done = outcome == HTTP_ANSWERED &&
-               (is_done(response.status) || (was_asked && is_gone(method, response.status)));
-        was_asked = true;
-        if (!done) {
-            pause_ms(50);
-        }
-    } while (!done && now_ms() < end);
-    if (!done) {
-        fail_msg("%s %s: %u %.300s (see %s)", method, target, response.status,
-                 outcome == HTTP_ANSWERED ? (const char *)response.body.data : "",
-                 f->cluster.directory);
-    }
-    http_response_close(&response);
-}
-
-static void change(struct fixture *f, unsigned except, const char *method, const char *target,
-                   const char *body)
-{
-    change_again(f, except, method, target, body, false);
-}
-
-static void set_role(struct fixture *f, unsigned node, const char *role)
-{
-    char target[64];
-    char body[64];
-
-    (void)snprintf(target, sizeof target, "/v1/cluster/members/%s", f->cluster.nodes[node].name);
-    (void)snprintf(body, sizeof body, "{\"role\":\"%s\"}", role);
-    change(f, CLUSTER_NOBODY, "PATCH", target, body);
-}
-
-/* A node that is absent joins and is ready. */
-static void start_joiner(struct fixture *f, unsigned node)
-{
-    assert_true(cluster_start_node(&f->cluster, node));
-    if (!cluster_wait_node_ready(&f->cluster, node, CLUSTER_READY_MS)) {
-        fail_msg("n%u did not get ready: see %s", node + 1, f->cluster.directory);
-    }
-    atomic_store(&f->cluster.nodes[node].is_absent, false);
-}
-
-/* A member leaves, learns it, and says so by its exit status. */
-static void remove_member(struct fixture *f, unsigned node)
-{
-    struct cluster_node *removed = &f->cluster.nodes[node];
-    char target[64];
-
-    (void)snprintf(target, sizeof target, "/v1/cluster/members/%s", removed->name);
-    atomic_store(&removed->is_absent, true);
-    change(f, node, "DELETE", target, NULL);
-    if (!process_wait(&removed->process, CHANGE_MS) ||
-        !process_exited_with(&removed->process, EXIT_REMOVED)) {
-        fail_msg("n%u was removed and did not end for that: see %s", node + 1,
-                 f->cluster.directory);
-    }
-    wait_role(f, node, "");
-}
 
 static unsigned find_leader(struct fixture *f)
 {
@@ -374,20 +211,20 @@ static void one_node_becomes_five_and_three_under_load(void **state)
 
     start_load(f);
     for (i = 1; i < 5; i++) {
-        start_joiner(f, i);
-        wait_role(f, i, "voter");
+        member_join(&f->cluster, i);
+        member_wait_role(&f->cluster, i, "voter");
         wait_for_writes(f);
         if (i >= 2) {
             kill_and_restart(f, find_leader(f));
         }
     }
     leader = find_leader(f); /* It is removed first, under load. */
-    remove_member(f, leader);
+    member_remove(&f->cluster, leader);
     wait_for_writes(f);
     kill_and_restart(f, find_leader(f));
     for (i = 0; atomic_load(&f->cluster.nodes[i].is_absent); i++) {
     }
-    remove_member(f, i);
+    member_remove(&f->cluster, i);
     wait_for_writes(f);
     kill_and_restart(f, find_leader(f));
     assert_nothing_is_lost(f);
@@ -401,11 +238,11 @@ static void every_node_is_replaced_under_load(void **state)
 
     start_load(f);
     for (i = 0; i < 3; i++) {
-        start_joiner(f, 3 + i);
-        wait_role(f, 3 + i, "standby");
-        set_role(f, 3 + i, "voter");
-        wait_role(f, 3 + i, "voter");
-        remove_member(f, i);
+        member_join(&f->cluster, 3 + i);
+        member_wait_role(&f->cluster, 3 + i, "standby");
+        member_set_role(&f->cluster, 3 + i, "voter");
+        member_wait_role(&f->cluster, 3 + i, "voter");
+        member_remove(&f->cluster, i);
         wait_for_writes(f);
     }
     kill_and_restart(f, find_leader(f));
@@ -421,33 +258,27 @@ static void the_seat_of_a_dead_voter_is_filled(void **state)
 
     start_load(f);
     for (i = 1; i < 6; i++) {
-        start_joiner(f, i);
-        wait_role(f, i, i < 5 ? "voter" : "standby");
+        member_join(&f->cluster, i);
+        member_wait_role(&f->cluster, i, i < 5 ? "voter" : "standby");
     }
     dead = (find_leader(f) + 1) % 5;
     cluster_kill(&f->cluster, dead);
-    wait_role(f, 5, "voter");
-    wait_role(f, dead, "standby");
+    member_wait_role(&f->cluster, 5, "voter");
+    member_wait_role(&f->cluster, dead, "standby");
     assert_true(cluster_start_node(&f->cluster, dead)); /* It comes back, as a standby. */
     assert_true(cluster_wait_node_ready(&f->cluster, dead, CLUSTER_READY_MS));
-    wait_role(f, dead, "standby");
+    member_wait_role(&f->cluster, dead, "standby");
     assert_nothing_is_lost(f);
     f->passed = true;
 }
 
 /* --- Changes while a node is cut off --- */
 
-static void wipe(struct cluster_node *node)
-{
-    assert_true(remove_tree(node->data_directory));
-    assert_int_equal(mkdir(node->data_directory, 0700), 0);
-}
-
 /* Nobody hears of @victim while the change is asked for, and for a while after it. */
 static void change_while_still(struct fixture *f, unsigned victim, const char *method,
                                const char *target, const char *body)
 {
-    struct http_client client = cluster_client(present_node(f, victim));
+    struct http_client client = cluster_client(member_that_lives(&f->cluster, victim));
     struct http_response response = {0};
 
     assert_true(process_signal(&f->cluster.nodes[victim].process, SIGSTOP));
@@ -457,7 +288,7 @@ static void change_while_still(struct fixture *f, unsigned victim, const char *m
     assert_true(process_signal(&f->cluster.nodes[victim].process, SIGCONT));
     http_response_close(&response);
     http_client_close(&client);
-    change_again(f, CLUSTER_NOBODY, method, target, body, true);
+    member_change_again(&f->cluster, CLUSTER_NOBODY, method, target, body, true);
 }
 
 static void one_joins_and_goes_while(struct fixture *f, bool the_leader_is_still)
@@ -472,24 +303,25 @@ static void one_joins_and_goes_while(struct fixture *f, bool the_leader_is_still
     assert_true(process_signal(&f->cluster.nodes[victim].process, SIGCONT));
     assert_true(cluster_wait_node_ready(&f->cluster, joiner, CLUSTER_READY_MS));
     atomic_store(&f->cluster.nodes[joiner].is_absent, false);
-    wait_role(f, joiner, "standby");
+    member_wait_role(&f->cluster, joiner, "standby");
 
     victim = the_leader_is_still ? find_leader(f) : (find_leader(f) + 1) % 3;
     change_while_still(f, victim, "PATCH", "/v1/cluster/members/n4", "{\"role\":\"voter\"}");
-    wait_role(f, joiner, "voter");
+    member_wait_role(&f->cluster, joiner, "voter");
     wait_for_writes(f);
 
     victim = the_leader_is_still ? find_leader(f) : (find_leader(f) + 1) % 3;
     if (victim == joiner) { /* The one that goes is not the one that is cut off. */
-        change(f, CLUSTER_NOBODY, "POST", "/v1/cluster/transfer", "{\"to\":\"n1\"}");
+        member_change(&f->cluster, CLUSTER_NOBODY, "POST", "/v1/cluster/transfer",
+                      "{\"to\":\"n1\"}");
         victim = 0;
     }
     atomic_store(&f->cluster.nodes[joiner].is_absent, true);
     change_while_still(f, victim, "DELETE", "/v1/cluster/members/n4", NULL);
-    wait_role(f, joiner, "");
+    member_wait_role(&f->cluster, joiner, "");
     assert_true(process_wait(&f->cluster.nodes[joiner].process, CHANGE_MS));
     assert_true(process_exited_with(&f->cluster.nodes[joiner].process, EXIT_REMOVED));
-    wipe(&f->cluster.nodes[joiner]);
+    member_wipe(&f->cluster.nodes[joiner]);
     wait_for_writes(f);
 }
 
@@ -520,11 +352,11 @@ static void a_joiner_that_is_killed_goes_on(void **state)
         if (i % 3 == 1) { /* The leader, too. */
             kill_and_restart(f, find_leader(f));
         }
-        start_joiner(f, joiner);
-        wait_role(f, joiner, "standby");
+        member_join(&f->cluster, joiner);
+        member_wait_role(&f->cluster, joiner, "standby");
         wait_for_writes(f);
-        remove_member(f, joiner);
-        wipe(&f->cluster.nodes[joiner]);
+        member_remove(&f->cluster, joiner);
+        member_wipe(&f->cluster.nodes[joiner]);
     }
     assert_nothing_is_lost(f);
     f->passed = true;
@@ -544,8 +376,8 @@ static void a_joiner_that_no_log_reaches_gets_the_state(void **state)
         pause_ms(400 + i * JOINER_STEP_MS);
         cluster_kill(&f->cluster, joiner);
     }
-    start_joiner(f, joiner);
-    wait_role(f, joiner, "standby");
+    member_join(&f->cluster, joiner);
+    member_wait_role(&f->cluster, joiner, "standby");
     assert_true(cluster_wait_node_ready(&f->cluster, joiner, CLUSTER_READY_MS));
     assert_true(cluster_log_has(&f->cluster.nodes[joiner], "takes the place of the own one"));
     wait_for_writes(f);
@@ -558,12 +390,12 @@ static void a_joiner_needs_no_settings_once_it_was_accepted(void **state)
     struct fixture *f = *state;
     struct cluster_node *joiner = &f->cluster.nodes[3];
 
-    start_joiner(f, 3);
-    wait_role(f, 3, "standby");
+    member_join(&f->cluster, 3);
+    member_wait_role(&f->cluster, 3, "standby");
     cluster_kill(&f->cluster, 3);
     (void)snprintf(joiner->join, sizeof joiner->join, "http://127.0.0.1:1");
-    start_joiner(f, 3);
-    wait_role(f, 3, "standby");
+    member_join(&f->cluster, 3);
+    member_wait_role(&f->cluster, 3, "standby");
     f->passed = true;
 }
 
@@ -574,7 +406,7 @@ static void one_that_was_removed_does_not_come_back(void **state)
     struct fixture *f = *state;
     struct cluster_node *node = &f->cluster.nodes[2];
 
-    remove_member(f, 2);
+    member_remove(&f->cluster, 2);
     assert_true(cluster_log_has(node, "was removed from the cluster"));
     assert_true(cluster_start_node(&f->cluster, 2));
 
@@ -591,8 +423,8 @@ static void one_that_was_removed_while_it_was_off_learns_it(void **state)
 
     cluster_kill(&f->cluster, 2);
     atomic_store(&node->is_absent, true);
-    change(f, 2, "DELETE", "/v1/cluster/members/n3", NULL);
-    wait_role(f, 2, "");
+    member_change(&f->cluster, 2, "DELETE", "/v1/cluster/members/n3", NULL);
+    member_wait_role(&f->cluster, 2, "");
     assert_true(cluster_start_node(&f->cluster, 2));
 
     assert_true(process_wait(&node->process, CHANGE_MS));
@@ -607,7 +439,7 @@ static void one_that_was_wiped_needs_a_new_id(void **state)
 
     cluster_kill(&f->cluster, 2);
     atomic_store(&node->is_absent, true);
-    wipe(node);
+    member_wipe(node);
     (void)snprintf(node->join, sizeof node->join, "http://127.0.0.1:%u",
                    f->cluster.nodes[0].api_port);
     assert_true(cluster_start_node(&f->cluster, 2));
@@ -615,10 +447,10 @@ static void one_that_was_wiped_needs_a_new_id(void **state)
     assert_true(process_exited_with(&node->process, 1));
     assert_true(cluster_log_has(node, "holdfast member remove n3"));
 
-    change(f, 2, "DELETE", "/v1/cluster/members/n3", NULL);
-    wait_role(f, 2, "");
-    start_joiner(f, 2);
-    wait_role(f, 2, "voter");
+    member_change(&f->cluster, 2, "DELETE", "/v1/cluster/members/n3", NULL);
+    member_wait_role(&f->cluster, 2, "");
+    member_join(&f->cluster, 2);
+    member_wait_role(&f->cluster, 2, "voter");
     f->passed = true;
 }
 
@@ -674,9 +506,9 @@ static void wrong_requests_change_nothing(void **state)
                    "\"127.0.0.1:%u\"}",
                    f->cluster.nodes[1].peer_port, port_take());
     assert_refused(f, 2, "POST", "/v1/cluster/members", body, "name-taken", "\"n2\" answers");
-    wait_role(f, 0, "voter");
-    wait_role(f, 1, "voter");
-    wait_role(f, 2, "voter");
+    member_wait_role(&f->cluster, 0, "voter");
+    member_wait_role(&f->cluster, 1, "voter");
+    member_wait_role(&f->cluster, 2, "voter");
     f->passed = true;
 }
 
@@ -697,9 +529,9 @@ static void what_endangers_the_quorum_is_refused(void **state)
     /* The dead one may go; then there are two, and each may go, but not both. */
     atomic_store(&f->cluster.nodes[dead].is_absent, true);
     (void)snprintf(target, sizeof target, "/v1/cluster/members/%s", f->cluster.nodes[dead].name);
-    change(f, dead, "DELETE", target, NULL);
-    wait_role(f, dead, "");
-    remove_member(f, other);
+    member_change(&f->cluster, dead, "DELETE", target, NULL);
+    member_wait_role(&f->cluster, dead, "");
+    member_remove(&f->cluster, other);
     (void)snprintf(target, sizeof target, "/v1/cluster/members/%s", f->cluster.nodes[leader].name);
     assert_refused(f, leader, "DELETE", target, NULL, "last-voter", "last voter");
     assert_refused(f, leader, "PATCH", target, "{\"role\":\"spare\"}", "last-voter", "last voter");
@@ -732,23 +564,23 @@ static void leadership_goes_where_it_is_sent(void **state)
 
     start_load(f);
     (void)snprintf(body, sizeof body, "{\"to\":\"%s\"}", f->cluster.nodes[next].name);
-    change(f, CLUSTER_NOBODY, "POST", "/v1/cluster/transfer", body);
+    member_change(&f->cluster, CLUSTER_NOBODY, "POST", "/v1/cluster/transfer", body);
     assert_int_equal(find_leader(f), next);
     wait_for_writes(f);
 
     (void)snprintf(target, sizeof target, "/v1/cluster/members/%s", f->cluster.nodes[next].name);
-    change(f, CLUSTER_NOBODY, "PATCH", target, "{\"drained\":true}");
+    member_change(&f->cluster, CLUSTER_NOBODY, "PATCH", target, "{\"drained\":true}");
     assert_true(wait_until(another_leads, &wait, CHANGE_MS));
     assert_refused(f, next, "POST", "/v1/cluster/transfer", body, "drained", "drained");
     wait_for_writes(f);
-    change(f, CLUSTER_NOBODY, "PATCH", target, "{\"drained\":false}");
-    change(f, CLUSTER_NOBODY, "POST", "/v1/cluster/transfer", body);
+    member_change(&f->cluster, CLUSTER_NOBODY, "PATCH", target, "{\"drained\":false}");
+    member_change(&f->cluster, CLUSTER_NOBODY, "POST", "/v1/cluster/transfer", body);
     assert_int_equal(find_leader(f), next);
-    change(f, CLUSTER_NOBODY, "PATCH", target, "{\"drained\":true}");
+    member_change(&f->cluster, CLUSTER_NOBODY, "PATCH", target, "{\"drained\":true}");
     kill_and_restart(f, next); /* That undoes it. */
-    change(f, CLUSTER_NOBODY, "POST", "/v1/cluster/transfer", body);
+    member_change(&f->cluster, CLUSTER_NOBODY, "POST", "/v1/cluster/transfer", body);
     assert_int_equal(find_leader(f), next);
-    change(f, CLUSTER_NOBODY, "POST", "/v1/cluster/transfer", NULL);
+    member_change(&f->cluster, CLUSTER_NOBODY, "POST", "/v1/cluster/transfer", NULL);
     assert_true(wait_until(another_leads, &wait, CHANGE_MS));
     assert_nothing_is_lost(f);
     f->passed = true;
