@@ -427,11 +427,33 @@ static void amend(struct seam *seam, struct raft_message *message)
     }
 }
 
-/* A node that waits for state says nothing that could count towards a majority. */
+/* Does it hold a configuration that is not in this node's own log on disk? */
+static bool tells_unstored_change(const struct seam *seam, const struct raft_message *message)
+{
+    const struct raft_append_entries *append = &message->append_entries;
+
+    if (message->type != RAFT_APPEND_ENTRIES) {
+        return false;
+    }
+    for (unsigned i = 0; i < append->n_entries; i++) {
+        if (append->entries[i].type == RAFT_CHANGE &&
+            append->prev_log_index + 1 + i > seam->raft.last_stored) {
+            return !MUTATION(rule10_change_told_before_stored);
+        }
+    }
+    return false;
+}
+
+/* A node that waits for state says nothing that could count towards a majority.
+ *
+ * A leader tells of a configuration when it cannot lose it any more: if the one of two voters that
+ * stays lost it, and the one that goes had it, the one would need the other's vote, which is
+ * refused to the shorter log, and the other never asks for any. It is sent with the next heartbeat.
+ */
 static bool may_send(const struct seam *seam, const struct raft_message *message)
 {
     if (!seam->needs_state) {
-        return true;
+        return !tells_unstored_change(seam, message);
     }
     return message->type == RAFT_REQUEST_VOTE_RESULT && !message->request_vote_result.vote_granted;
 }

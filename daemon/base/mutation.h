@@ -38,6 +38,7 @@
     X(record_depends_on_node)                                                                      \
     X(revision_not_taken)                                                                          \
     X(rewind_leaves_one)                                                                           \
+    X(rule10_change_told_before_stored)                                                            \
     X(rule10_earlier_table)                                                                        \
     X(rule10_not_matched)                                                                          \
     X(rule10_sole_voter_keeps_term)                                                                \

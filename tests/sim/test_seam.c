@@ -24,10 +24,37 @@ struct fixture {
     struct sim_disk disk;
     struct sim_io io;
     struct seam *seam;
-    unsigned n_results;       /* Answers to entries or a state that were sent. */
-    uint64_t told[THIRD + 1]; /* The commit index that each was sent last ... */
-    uint64_t sent[THIRD + 1]; /* ... and the last entry. */
+    unsigned n_results;          /* Answers to entries or a state that were sent. */
+    uint64_t told[THIRD + 1];    /* The commit index that each was sent last ... */
+    uint64_t sent[THIRD + 1];    /* ... and the last entry. */
+    uint64_t refused[THIRD + 1]; /* Behind which it was sent some, and lacks that; 0: not. */
+    unsigned n_changes;          /* Configurations that were sent, ... */
+    unsigned n_too_early;        /* ... those of them that were not on the disk yet. */
 };
+
+static void look_for_changes(struct fixture *f, const struct raft_append_entries *append)
+{
+    struct seam_view view;
+
+    seam_view(f->seam, &view);
+    for (unsigned i = 0; i < append->n_entries; i++) {
+        if (append->entries[i].type == RAFT_CHANGE) {
+            f->n_changes++;
+            f->n_too_early += append->prev_log_index + 1 + i > view.stored_index ? 1 : 0;
+        }
+    }
+}
+
+/* The others take what follows on what they have. */
+static void take_entries(struct fixture *f, uint64_t id, const struct raft_append_entries *append)
+{
+    f->refused[id] = 0;
+    if (f->sent[id] != 0 && append->prev_log_index > f->sent[id]) {
+        f->refused[id] = append->prev_log_index;
+    } else {
+        f->sent[id] = append->prev_log_index + append->n_entries;
+    }
+}
 
 static unsigned on_send(void *data, const struct raft_message *message)
 {
@@ -36,8 +63,8 @@ static unsigned on_send(void *data, const struct raft_message *message)
     f->n_results += message->type == RAFT_APPEND_ENTRIES_RESULT ? 1 : 0;
     if (message->type == RAFT_APPEND_ENTRIES) {
         f->told[message->server_id] = message->append_entries.leader_commit;
-        f->sent[message->server_id] =
-            message->append_entries.prev_log_index + message->append_entries.n_entries;
+        take_entries(f, message->server_id, &message->append_entries);
+        look_for_changes(f, &message->append_entries);
     }
     return 0;
 }
@@ -213,7 +240,7 @@ static void what_an_earlier_leader_offers_is_not_accepted(void **state)
     assert_int_equal(f->n_results, 2);
 }
 
-/* @id has all that it was sent. */
+/* @id has all that it was sent, or says what it lacks. */
 static void receive_stored(struct fixture *f, uint64_t id)
 {
     struct raft_message message = {.type = RAFT_APPEND_ENTRIES_RESULT,
@@ -221,8 +248,11 @@ static void receive_stored(struct fixture *f, uint64_t id)
                                    .server_address =
                                        id == OTHER ? "0000000000000002" : "0000000000000003"};
 
-    message.append_entries_result = (struct raft_append_entries_result){
-        .version = 1, .term = view_of(f).term, .last_log_index = f->sent[id]};
+    message.append_entries_result =
+        (struct raft_append_entries_result){.version = 1,
+                                            .term = view_of(f).term,
+                                            .rejected = f->refused[id],
+                                            .last_log_index = f->sent[id]};
     f->io.recv(&f->io.io, &message);
 }
 
@@ -384,6 +414,30 @@ static void entries_that_are_loaded_share_no_memory(void **state)
     raft_free(entries);
 }
 
+/* If it lost the entry, and one that goes had it, the two might never find a leader (seed 501229
+ * was of two voters, of which one was demoted). */
+static void a_change_is_told_when_it_is_on_the_leaders_disk(void **state)
+{
+    struct fixture *f = *state;
+
+    run_to_leader(f);
+    (void)commit_one(f);
+    while (!seam_may_change(f->seam) && sim_step(f->sim, sim_now_ms(f->sim) + ELECTION_MS)) {
+    }
+    f->n_changes = 0;
+    assert_int_equal(seam_assign(f->seam, THIRD, NODE_ROLE_STANDBY), STATUS_OK);
+    seam_turn(f->seam, sim_now_ms(f->sim)); /* As at the end of every turn. */
+    assert_true(view_of(f).stored_index < view_of(f).last_index);
+    for (unsigned i = 0; i < 10; i++) {
+        run_with(f, THIRD, 30);
+        receive_stored(f, OTHER);
+        seam_turn(f->seam, sim_now_ms(f->sim));
+    }
+
+    assert_true(f->n_changes >= 2); /* To both. */
+    assert_int_equal(f->n_too_early, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -397,6 +451,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_refusal_that_comes_late_takes_nobody_back, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(entries_that_are_loaded_share_no_memory, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_change_is_told_when_it_is_on_the_leaders_disk, set_up,
+                                        tear_down),
     };
 
     log_configure(LOG_ERROR, LOG_FORMAT_TEXT);
