@@ -7,7 +7,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "daemon/base/background.h"
 #include "daemon/base/check.h"
 #include "daemon/base/mailbox.h"
 #include "daemon/base/memory.h"
@@ -158,7 +157,7 @@ static void *run(void *data)
     CHECK(sigemptyset(&pipe) == 0);
     CHECK(sigaddset(&pipe, SIGPIPE) == 0);
     CHECK(pthread_sigmask(SIG_BLOCK, &pipe, NULL) == 0);
-    background_enter("transfer");
+    (void)pthread_setname_np(pthread_self(), "transfer"); /* For those who look at threads. */
     CHECK(uv_run(&transfer->loop, UV_RUN_DEFAULT) == 0);  /* Until all its handles are closed. */
     CHECK(uv_loop_close(&transfer->loop) == 0);
     return NULL;

@@ -25,7 +25,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "daemon/base/background.h"
 #include "daemon/base/check.h"
 #include "daemon/base/limits.h"
 #include "daemon/base/log.h"
@@ -443,7 +442,7 @@ static void *run(void *data)
     struct image_spools *spools = data;
     struct error closed;
 
-    background_enter("images");
+    (void)pthread_setname_np(pthread_self(), "images"); /* For those who look at threads. */
     (void)error_set(&closed, STATUS_CLOSED, "the node is shutting down");
     lock(spools);
     while (!atomic_load(&spools->is_closing)) {
