@@ -23,6 +23,7 @@ struct client {
     const struct endpoints *endpoints;
     size_t endpoint; /* The one that answered last. */
     uint64_t deadline_ms;
+    unsigned n_sent; /* Attempts of the last client_send() that reached a node. */
     CURL *curl;
     char why[CURL_ERROR_SIZE];
 };
@@ -310,12 +311,14 @@ enum cli_exit client_send(struct client *client, const struct client_request *re
         append_uuid(&key);
         buffer_append_byte(&key, '\0');
     }
+    client->n_sent = 0;
     for (;;) {
         enum attempt attempt = attempt_once(client, request, (const char *)key.data, &arrival);
         uint64_t asked_ms = problem_retry_after_ms(buffer_slice(&arrival.answer.body));
         uint64_t dice;
         uint64_t pause;
 
+        client->n_sent += attempt != ATTEMPT_NOT_CONNECTED ? 1 : 0;
         if (is_good(attempt, &arrival)) {
             *answer = arrival.answer;
             break;
@@ -334,6 +337,11 @@ enum cli_exit client_send(struct client *client, const struct client_request *re
     }
     buffer_close(&key);
     return code;
+}
+
+bool client_sent_again(const struct client *client)
+{
+    return client->n_sent > 1;
 }
 
 bool client_has_time(const struct client *client)

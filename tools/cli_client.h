@@ -37,6 +37,9 @@ MUST_USE enum status client_open(const struct endpoints *endpoints, uint64_t tim
 enum cli_exit client_send(struct client *client, const struct client_request *request,
                           struct client_answer *answer, struct error *error);
 
+/* Did more than one attempt of the last client_send() reach a node? */
+bool client_sent_again(const struct client *client);
+
 /* False when the time of client_open() is over: nothing more should be begun. */
 bool client_has_time(const struct client *client);
 

@@ -70,6 +70,12 @@ static enum cli_exit change(struct cli *cli, struct client_request *request, jso
         json_decref(*answer);
         *answer = NULL;
         code = client_send(cli->client, request, &got, &cli->error);
+        /* A node that is asked to remove itself may be gone before it can say that it did. */
+        if (code == CLI_NOT_FOUND && strcmp(request->method, "DELETE") == 0 &&
+            (is_agreed || client_sent_again(cli->client))) {
+            code = CLI_OK;
+            break;
+        }
         if (code != CLI_OK) {
             break;
         }

@@ -487,6 +487,29 @@ static void what_takes_longer_is_asked_for_until_it_is_done(void **state)
     assert_string_equal(output(f), "a b is no member any more\n");
 }
 
+static void a_removal_that_was_asked_for_before_is_done_when_it_is_so(void **state)
+{
+    static const struct stub_step gone[] = {
+        {STUB_ANSWER, 404, JSON, "{\"title\":\"There is no such thing\"}"}, STUB_LAST};
+    static const struct stub_step first[] = {{STUB_CLOSE, 0, NULL, NULL}, STUB_LAST};
+    struct fixture *f = *state;
+
+    (void)add_server(f, first);
+    (void)add_server(f, gone);
+    assert_int_equal(run(f, run_member_remove, "member", "remove", "n1", NULL), CLI_OK);
+    assert_string_equal(output(f), "n1 is no member any more\n");
+}
+
+static void a_member_that_never_was_is_not_removed(void **state)
+{
+    static const struct stub_step gone[] = {
+        {STUB_ANSWER, 404, JSON, "{\"title\":\"There is no such thing\"}"}, STUB_LAST};
+    struct fixture *f = *state;
+
+    (void)add_server(f, gone);
+    assert_int_equal(run(f, run_member_remove, "member", "remove", "n9", NULL), CLI_NOT_FOUND);
+}
+
 static void what_is_not_done_in_time_is_told_as_agreed_upon(void **state)
 {
     static const struct stub_step script[] = {{STUB_ANSWER, 202, JSON, WAITS}, STUB_LAST};
@@ -607,6 +630,8 @@ int main(void)
         TEST(status_tells_what_is_agreed_upon_and_not_so_yet),
         TEST(a_member_is_added_with_what_was_said),
         TEST(what_takes_longer_is_asked_for_until_it_is_done),
+        TEST(a_removal_that_was_asked_for_before_is_done_when_it_is_so),
+        TEST(a_member_that_never_was_is_not_removed),
         TEST(what_is_not_done_in_time_is_told_as_agreed_upon),
         TEST(a_refused_change_is_a_conflict_with_its_reason),
         TEST(a_replacement_takes_the_safe_order),
