@@ -558,11 +558,46 @@ void seam_fire_unsent(struct seam *seam)
 
 /* --- Receiving --- */
 
+static struct raft_server *find_self(struct seam *seam)
+{
+    struct raft_configuration *configuration = &seam->raft.configuration;
+
+    for (unsigned i = 0; i < configuration->n; i++) {
+        if (configuration->servers[i].id == seam->raft.id) {
+            return &configuration->servers[i];
+        }
+    }
+    return NULL;
+}
+
+/* A node votes for whoever asks, as the candidate alone can know whether that counts: the one of
+ * two voters that made this node the other may have crashed before it could tell, and needs its
+ * vote. libraft votes only if this node has a vote by its own configuration, so for a moment it
+ * has. */
+static void receive_request_vote(struct seam *seam, struct raft_message *message)
+{
+    struct raft_server *self = find_self(seam);
+    int role = self == NULL ? RAFT_VOTER : self->role;
+
+    if (role != RAFT_VOTER && !MUTATION(rule10_standby_never_votes)) {
+        self->role = RAFT_VOTER;
+    }
+    seam->recv(seam->io, message); /* Does not change the configuration. */
+    if (role != RAFT_VOTER) {
+        self->role = role;
+    }
+}
+
 static void on_recv(struct raft_io *io, struct raft_message *message)
 {
     struct seam *seam = seam_of(io);
 
-    if (seam_may_receive(seam, message)) {
+    if (!seam_may_receive(seam, message)) {
+        return;
+    }
+    if (message->type == RAFT_REQUEST_VOTE) {
+        receive_request_vote(seam, message);
+    } else {
         seam->recv(io, message);
     }
 }

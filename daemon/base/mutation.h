@@ -42,6 +42,7 @@
     X(rule10_earlier_table)                                                                        \
     X(rule10_not_matched)                                                                          \
     X(rule10_sole_voter_keeps_term)                                                                \
+    X(rule10_standby_never_votes)                                                                  \
     X(rule16_barrier_not_awaited)                                                                  \
     X(rule16_majority_not_asked)                                                                   \
     X(rule16_other_terms_counted)                                                                  \
