@@ -73,6 +73,13 @@ static bool is_configuration(const struct seam *seam, uint64_t index)
            index == seam->raft.configuration_committed_index;
 }
 
+/* The leader's pointer to a state that the node has received and starts with: what waits is from
+ * before it. */
+static bool is_pointer(const struct seam *seam, uint64_t index)
+{
+    return seam->put != NULL && seam->put->trailing == 0 && seam->put->snapshot->index == index;
+}
+
 /* A node that is behind with executing takes no more entries, be it as the leader. What a start
  * finds in the log, and what came since, waits all at once when it is known to be committed. */
 static void check_executor(struct node *node)
@@ -92,7 +99,8 @@ static void check_executor(struct node *node)
     SIM_EXPECT(node->cluster->sim,
                view.last_index <= node->full_index || view.term != node->full_term ||
                    view.last_index == view.barrier_index || /* A new leader's own. */
-                   is_configuration(node->seam, view.last_index),
+                   is_configuration(node->seam, view.last_index) ||
+                   is_pointer(node->seam, view.last_index),
                "node %u takes more, though %zu bytes wait for its executor", node->number,
                executor->queued_bytes);
     node->full_term = view.term;
