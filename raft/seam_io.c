@@ -409,7 +409,7 @@ static void amend(struct seam *seam, struct raft_message *message)
      * with a long log and a low term and one with a short log and a high term refuse each other
      * forever. */
     if (message->type == RAFT_REQUEST_VOTE_RESULT && vote->pre_vote && !vote->vote_granted &&
-        vote->term < seam->raft.current_term && !MUTATION(rule8_term_hidden_from_candidate)) {
+        vote->term < seam->raft.current_term) {
         vote->term = seam->raft.current_term;
     }
     if (message->type == RAFT_REQUEST_VOTE_RESULT && !vote->pre_vote && MUTATION(votes_for_all)) {
@@ -438,7 +438,7 @@ static bool tells_unstored_change(const struct seam *seam, const struct raft_mes
     for (unsigned i = 0; i < append->n_entries; i++) {
         if (append->entries[i].type == RAFT_CHANGE &&
             append->prev_log_index + 1 + i > seam->raft.last_stored) {
-            return !MUTATION(rule10_change_told_before_stored);
+            return true;
         }
     }
     return false;

@@ -111,7 +111,7 @@ static bool is_forgotten(const struct seam *seam, const struct raft_append_entri
     uint64_t first = append->prev_log_index + 1;
 
     return append->n_entries > 0 && first <= raft_last_index((struct raft *)&seam->raft) &&
-           seam_term_of(seam, first) == 0 && !MUTATION(rule8_forgotten_entries_taken);
+           seam_term_of(seam, first) == 0;
 }
 
 static bool may_receive(const struct seam *seam, const struct raft_message *message)

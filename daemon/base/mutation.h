@@ -38,7 +38,6 @@
     X(record_depends_on_node)                                                                      \
     X(revision_not_taken)                                                                          \
     X(rewind_leaves_one)                                                                           \
-    X(rule10_change_told_before_stored)                                                            \
     X(rule10_earlier_table)                                                                        \
     X(rule10_not_matched)                                                                          \
     X(rule10_sole_voter_keeps_term)                                                                \
@@ -55,9 +54,7 @@
     X(rule6_pointer_before_state)                                                                  \
     X(rule7_log_never_cut)                                                                         \
     X(rule8_entries_share_memory)                                                                  \
-    X(rule8_forgotten_entries_taken)                                                               \
     X(rule8_install_while_taking)                                                                  \
-    X(rule8_term_hidden_from_candidate)                                                            \
     X(rule8_wrong_hint)                                                                            \
     X(rule9_commit_goes_back)                                                                      \
     X(settled_too_early)                                                                           \

@@ -29,6 +29,7 @@ struct fixture {
     uint64_t sent[THIRD + 1];    /* ... and the last entry. */
     uint64_t refused[THIRD + 1]; /* Behind which it was sent some, and lacks that; 0: not. */
     unsigned n_votes;            /* Granted. */
+    uint64_t vote_term;          /* That the last answer to a candidate told. */
     unsigned n_changes;          /* Configurations that were sent, ... */
     unsigned n_too_early;        /* ... those of them that were not on the disk yet. */
 };
@@ -61,9 +62,10 @@ static unsigned on_send(void *data, const struct raft_message *message)
 {
     struct fixture *f = data;
 
-    f->n_votes +=
-        message->type == RAFT_REQUEST_VOTE_RESULT && message->request_vote_result.vote_granted ? 1
-                                                                                               : 0;
+    if (message->type == RAFT_REQUEST_VOTE_RESULT) {
+        f->n_votes += message->request_vote_result.vote_granted ? 1 : 0;
+        f->vote_term = message->request_vote_result.term;
+    }
     f->n_results += message->type == RAFT_APPEND_ENTRIES_RESULT ? 1 : 0;
     if (message->type == RAFT_APPEND_ENTRIES) {
         f->told[message->server_id] = message->append_entries.leader_commit;
@@ -452,7 +454,8 @@ static void a_change_is_told_when_it_is_on_the_leaders_disk(void **state)
     assert_int_equal(f->n_too_early, 0);
 }
 
-static void receive_request_vote(struct fixture *f, uint64_t term, uint64_t last_index)
+static void receive_request_vote(struct fixture *f, uint64_t term, uint64_t last_index,
+                                 bool is_pre_vote)
 {
     struct raft_message message = {.type = RAFT_REQUEST_VOTE};
 
@@ -460,7 +463,8 @@ static void receive_request_vote(struct fixture *f, uint64_t term, uint64_t last
                                                       .term = term,
                                                       .candidate_id = OTHER,
                                                       .last_log_index = last_index,
-                                                      .last_log_term = 1};
+                                                      .last_log_term = 1,
+                                                      .pre_vote = is_pre_vote};
     receive(f, message);
 }
 
@@ -470,9 +474,9 @@ static void one_without_a_vote_votes_for_who_asks(void **state)
     struct fixture *f = *state;
     struct seam_configuration configuration;
 
-    receive_request_vote(f, 2, 0); /* Its log is shorter. */
+    receive_request_vote(f, 2, 0, false); /* Its log is shorter. */
     assert_int_equal(f->n_votes, 0);
-    receive_request_vote(f, 3, 2);
+    receive_request_vote(f, 3, 2, false);
     assert_int_equal(f->n_votes, 1);
     assert_int_equal(view_of(f).term, 3);
 
@@ -481,6 +485,20 @@ static void one_without_a_vote_votes_for_who_asks(void **state)
     while (sim_step(f->sim, (uint64_t)20 * ELECTION_MS)) {
     }
     assert_int_equal(view_of(f).state, SEAM_FOLLOWER); /* It does not stand itself. */
+}
+
+/* Else one with a long log and a low term, and one with a short log and a high term, would refuse
+ * each other for ever. */
+static void a_candidate_that_is_refused_learns_the_higher_term(void **state)
+{
+    struct fixture *f = *state;
+
+    receive_heartbeat(f, 5, 1);
+    while (sim_step(f->sim, sim_now_ms(f->sim) + 1) && view_of(f).leader_id != 0) {
+    }
+    receive_request_vote(f, 3, 7, true);
+    assert_int_equal(f->n_votes, 0);
+    assert_true(f->vote_term >= 5);
 }
 
 int main(void)
@@ -497,6 +515,8 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(entries_that_are_loaded_share_no_memory, set_up, tear_down),
         cmocka_unit_test_setup_teardown(one_without_a_vote_votes_for_who_asks, set_up_standby,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_candidate_that_is_refused_learns_the_higher_term, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_change_is_told_when_it_is_on_the_leaders_disk, set_up,
                                         tear_down),
