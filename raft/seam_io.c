@@ -427,12 +427,27 @@ static void amend(struct seam *seam, struct raft_message *message)
     }
 }
 
-/* Does it hold a configuration that is not in this node's own log on disk? */
+static bool has_one_voter(const struct raft_configuration *configuration)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < configuration->n; i++) {
+        n += configuration->servers[i].role == RAFT_VOTER ? 1 : 0;
+    }
+    return n == 1;
+}
+
+/* Does it hold a configuration with this leader as the only voter, that is not in its own log on
+ * disk yet?
+ *
+ * Before that it must not be told: if the leader lost it, and the other voter of before had it, the
+ * leader would need that one's vote, which is refused to the shorter log, and the other never asks
+ * for any. It is sent again when it was stored. With more voters the others are enough. */
 static bool tells_unstored_change(const struct seam *seam, const struct raft_message *message)
 {
     const struct raft_append_entries *append = &message->append_entries;
 
-    if (message->type != RAFT_APPEND_ENTRIES) {
+    if (message->type != RAFT_APPEND_ENTRIES || !has_one_voter(&seam->raft.configuration)) {
         return false;
     }
     for (unsigned i = 0; i < append->n_entries; i++) {
@@ -444,12 +459,7 @@ static bool tells_unstored_change(const struct seam *seam, const struct raft_mes
     return false;
 }
 
-/* A node that waits for state says nothing that could count towards a majority.
- *
- * A leader tells of a configuration when it cannot lose it any more: if the one of two voters that
- * stays lost it, and the one that goes had it, the one would need the other's vote, which is
- * refused to the shorter log, and the other never asks for any. It is sent with the next heartbeat.
- */
+/* A node that waits for state says nothing that could count towards a majority. */
 static bool may_send(const struct seam *seam, const struct raft_message *message)
 {
     if (!seam->needs_state) {

@@ -365,7 +365,9 @@ void churn_retire(struct node *node)
     }
     node->is_absent = true;
     node->is_accepted = false;
-    node->feature_level = sim_between(node->cluster->sim, node->feature_level, NEXT_LEVEL);
+    if (node->cluster->options.has_upgrades) {
+        node->feature_level = sim_between(node->cluster->sim, node->feature_level, NEXT_LEVEL);
+    }
     node->id = sim_random(node->cluster->sim) | 1; /* Of nobody. */
     sim_disk_close(&node->disk);
     sim_disk_init(&node->disk);

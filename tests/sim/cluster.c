@@ -26,7 +26,7 @@ void cluster_restart(struct cluster *cluster, unsigned number)
 {
     if (cluster->nodes[number].id != 0 && !cluster->nodes[number].is_alive &&
         !cluster->nodes[number].is_lost && !cluster->nodes[number].is_absent) {
-        if (sim_once_in(cluster->sim, 2)) {
+        if (cluster->options.has_upgrades && sim_once_in(cluster->sim, 2)) {
             cluster->nodes[number].feature_level = NEXT_LEVEL; /* A later program. */
         }
         node_boot(&cluster->nodes[number], false);
@@ -47,8 +47,11 @@ static void init_node(struct cluster *cluster, unsigned number)
                           .number = number,
                           .id = sim_random(cluster->sim) | 1,
                           .owner = owner,
-                          .feature_level = sim_between(cluster->sim, FEATURE_LEVEL, NEXT_LEVEL),
+                          .feature_level = FEATURE_LEVEL,
                           .free_disk_bytes = FREE_DISK_BYTES};
+    if (cluster->options.has_upgrades) {
+        node->feature_level = sim_between(cluster->sim, FEATURE_LEVEL, NEXT_LEVEL);
+    }
     queue_init(&node->reads);
     executor_init(node);
     sim_disk_init(&node->disk);

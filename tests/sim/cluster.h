@@ -21,6 +21,7 @@ struct cluster_options {
     unsigned n_nodes;          /* At first: all of them are voters, but for the next. */
     unsigned n_founders;       /* So many are members at first; 0: all. The others may join. */
     bool has_churn;            /* Members come, change and go. */
+    bool has_upgrades;         /* Programs of two feature levels come and go. */
     unsigned loss_percent;     /* Of raft's messages. */
     unsigned client_period_ms; /* The longest pause between two requests of a client. */
     uint64_t snapshot_threshold_bytes;

@@ -25,6 +25,7 @@ static void draw_options(struct sim *sim, struct cluster_options *options)
     options->breaks = sim_once_in(sim, 2);
     options->has_state = sim_once_in(sim, 2);
     options->has_churn = sim_once_in(sim, 2);
+    options->has_upgrades = true;
     if (options->has_churn) {
         options->n_founders = sim_between(sim, 1, 5);
         options->n_nodes = 7;
