@@ -191,6 +191,7 @@ void cluster_check_converged(struct cluster *cluster, uint64_t index)
     churn_check_level(cluster);
     for (unsigned i = 0; i < MAX_NODES; i++) {
         const struct node *node = &cluster->nodes[i];
+        struct seam_view view;
 
         if (!node->is_alive || cluster_needs_state(cluster, i) ||
             !churn_gets_entries(cluster, node)) {
@@ -200,6 +201,10 @@ void cluster_check_converged(struct cluster *cluster, uint64_t index)
                    node->executor.now.applied >= index || !cluster_is_voter(cluster, i),
                    "node %u has executed up to %" PRIu64 " of %" PRIu64, i,
                    node->executor.now.applied, index);
+        seam_view(node->seam, &view);
+        SIM_EXPECT(cluster->sim, node->executor.now.applied >= view.commit_index,
+                   "the state of node %u was told of %" PRIu64 " of %" PRIu64 " entries", i,
+                   node->executor.now.applied, view.commit_index);
         SIM_EXPECT(cluster->sim, node->n_out == 0, "node %u owes %u answers", i, node->n_out);
         check_log_size(node);
     }

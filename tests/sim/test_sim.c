@@ -448,6 +448,19 @@ static void a_member_comes_gets_a_vote_and_goes(void **state)
     close_cluster(&f);
 }
 
+/* Or a read would wait for the next command. */
+static void the_state_is_told_of_a_configuration_that_nothing_follows(void **state)
+{
+    struct fixture f = open_with_a_spare_slot(MANY_BYTES, false);
+
+    (void)state;
+    cluster_quiet(f.cluster, true);
+    cluster_run(f.cluster, 2000);
+    ask(&f, MEMBER_CHANGE_ADD, MEMBER_STANDBY, STATUS_OK);
+    cluster_check_converged(f.cluster, cluster_highest(f.cluster));
+    close_cluster(&f);
+}
+
 static void a_new_member_gets_the_state_and_then_a_vote(void **state)
 {
     struct fixture f = open_with_a_spare_slot(128u << 10, true);
@@ -672,6 +685,7 @@ int main(void)
         cmocka_unit_test(a_node_that_was_added_is_no_member_by_that),
         cmocka_unit_test(places_are_used_anew),
         cmocka_unit_test(a_member_comes_gets_a_vote_and_goes),
+        cmocka_unit_test(the_state_is_told_of_a_configuration_that_nothing_follows),
         cmocka_unit_test(a_new_member_gets_the_state_and_then_a_vote),
         cmocka_unit_test(a_new_member_without_state_waits_and_gets_no_vote),
         cmocka_unit_test(maintenance_is_proposed_when_something_is_due),
