@@ -46,7 +46,6 @@
     X(rule16_majority_not_asked)                                                                   \
     X(rule16_other_terms_counted)                                                                  \
     X(rule17_pointer_without_state)                                                                \
-    X(rule3_barriers_not_told)                                                                     \
     X(rule3_index_of_commit)                                                                       \
     X(rule4_lost_log_accepted)                                                                     \
     X(rule4_stored_beyond_commit)                                                                  \

@@ -187,7 +187,6 @@ static void push(struct sim *sim, struct sim_event event)
 {
     size_t i = sim->n_events++;
 
-    event.order = sim->next_order++;
     if (sim->n_events > sim->capacity) {
         sim->capacity = sim->capacity == 0 ? 256 : sim->capacity * 2;
         sim->heap = memory_resize(sim->heap, sim->capacity * sizeof *sim->heap);
@@ -202,7 +201,8 @@ static void push(struct sim *sim, struct sim_event event)
 void sim_at(struct sim *sim, uint64_t at_ms, const struct sim_owner *owner, sim_event_cb cb,
             void *data)
 {
-    struct sim_event event = {.at_ms = at_ms, .owner = owner, .cb = cb, .data = data};
+    struct sim_event event = {
+        .at_ms = at_ms, .order = sim->next_order++, .owner = owner, .cb = cb, .data = data};
 
     event.epoch = owner == NULL ? 0 : owner->epoch;
     push(sim, event);
@@ -283,6 +283,7 @@ bool sim_step(struct sim *sim, uint64_t until_ms)
         event.cb(event.data);
     } else if (event.owner->epoch == event.epoch) {
         if (event.owner->paused_ms > sim->now_ms) {
+            /* It keeps its order: what it had to come before may be due just then. */
             event.at_ms = event.owner->paused_ms;
             push(sim, event);
             return true;
