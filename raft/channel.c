@@ -175,7 +175,9 @@ static enum status next_frame(const struct channel *channel, struct slice bytes,
     enum status status = frame_size(bytes, size);
 
     if (status != STATUS_OK || *size > channel->frame_limit) {
-        return error_set(error, STATUS_TOO_LARGE, "a frame is too large");
+        return error_set(error, STATUS_TOO_LARGE,
+                         "a frame is too large, or what came is none: is this the peer address of "
+                         "a Holdfast node?");
     }
     if (*size > bytes.size) {
         *size = 0;
