@@ -303,8 +303,8 @@ static bool is_met(const struct peers *peers, const struct frame_hello *hello,
            find_member(peers, hello->id) != NULL;
 }
 
-/* What members alone may do: STATUS_OK, or why not. A node that is alone may have removed all
- * others. */
+/* What members alone may do: STATUS_OK, or why not. A node that knows nobody may have removed all
+ * others, or may have begun alone and not have executed yet who came since: they are met then. */
 static enum status check_member(const struct peers *peers, const struct frame_hello *hello,
                                 const struct frame_hello *own, struct error *why)
 {
@@ -315,7 +315,8 @@ static enum status check_member(const struct peers *peers, const struct frame_he
     if (status != STATUS_OK) {
         return status;
     }
-    if (own->identity == IDENTITY_EMPTY || (peers->n_members == 0 && !is_removed)) {
+    if (own->identity == IDENTITY_EMPTY ||
+        (peers->n_members == 0 && !is_removed && !is_met(peers, hello, own))) {
         return error_set(why, STATUS_BUSY, "node \"%.*s\" is not in a cluster yet",
                          (int)own->name.size, (const char *)own->name.data);
     }

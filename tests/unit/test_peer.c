@@ -252,6 +252,17 @@ static void a_member_that_is_not_known_yet_is_met(void **state)
     peer_run_until(f, peer_both_up);
 }
 
+/* It formed its cluster alone, and was killed before its state had who came then. */
+static void one_that_knows_nobody_meets_members_too(void **state)
+{
+    struct peer_fixture *f = *state;
+    const uint64_t first = 1;
+
+    peers_set(f->nodes[1].peers, &first, 1);
+    f->nodes[0].meets_strangers = true;
+    peer_run_until(f, peer_both_up);
+}
+
 static void a_node_that_joins_may_be_visited_and_may_connect(void **state)
 {
     struct peer_fixture *f = *state;
@@ -410,6 +421,7 @@ int main(void)
                                         peer_setup, peer_teardown),
         TEST(one_that_was_removed_is_told_so),
         TEST(a_member_that_is_not_known_yet_is_met),
+        TEST(one_that_knows_nobody_meets_members_too),
         TEST(a_node_that_joins_may_be_visited_and_may_connect),
         TEST(garbage_ends_the_connection),
         TEST(who_says_nothing_is_cut),
