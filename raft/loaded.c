@@ -50,7 +50,7 @@ void loaded_release(struct raft_snapshot *snapshot, struct raft_entry *entries, 
     }
 }
 
-static raft_id sole_voter_of(const struct raft_configuration *configuration)
+raft_id configuration_sole_voter(const struct raft_configuration *configuration)
 {
     raft_id sole = 0;
     unsigned n = 0;
@@ -72,7 +72,7 @@ static raft_id sole_voter_in(const struct raft_entry *change)
     if (raft_configuration_decode(&change->buf, &configuration) != 0) {
         return 0; /* libraft decodes it next, and tells. */
     }
-    sole = sole_voter_of(&configuration);
+    sole = configuration_sole_voter(&configuration);
     raft_configuration_close(&configuration);
     return sole;
 }
@@ -85,5 +85,5 @@ raft_id loaded_sole_voter(const struct raft_snapshot *snapshot, const struct raf
             return sole_voter_in(&entries[i - 1]);
         }
     }
-    return snapshot == NULL ? 0 : sole_voter_of(&snapshot->configuration);
+    return snapshot == NULL ? 0 : configuration_sole_voter(&snapshot->configuration);
 }

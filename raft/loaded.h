@@ -9,7 +9,8 @@
 /* Give each entry memory of its own; none is of a batch then. */
 void loaded_separate(struct raft_entry *entries, size_t n);
 
-/* Who votes by the last configuration, if it is one alone; else 0. */
+/* Who votes, if it is one alone; else 0. By @configuration, or by the last one that was loaded. */
+raft_id configuration_sole_voter(const struct raft_configuration *configuration);
 raft_id loaded_sole_voter(const struct raft_snapshot *snapshot, const struct raft_entry *entries,
                           size_t n);
 

@@ -141,9 +141,9 @@ static void publish_status(struct node *node)
 
     memset(next, 0, sizeof *next);
     if (node->agreement != NULL) {
+        describe_transfer(node, next); /* First: agreement tells it to the others. */
         agreement_status(node->agreement, node_now_ms(node), next);
         members_describe(node->members, next);
-        describe_transfer(node, next);
     } else {
         next->state = node->forming != NULL ? NODE_FORMING : NODE_JOINING;
         next->causes = node->forming != NULL ? NODE_CAUSE_FORMING : NODE_CAUSE_JOINING;

@@ -39,10 +39,9 @@ struct node_options {
     unsigned target_voters;      /* Up to so many are made of those that join. 0: 3. */
     uint64_t replace_dead_ms;    /* A voter silent for so long loses its seat; 0: never. */
     const char *version;
-    unsigned feature_level; /* That the program knows (storage/feature.h) ... */
-    unsigned shown_level;   /* ... and says that it knows, which holds the cluster. 0: the same. */
-    uint64_t
-        transfer_rate; /* Bytes of state per second to all who get it. 0: LIMIT_TRANSFER_RATE */
+    unsigned feature_level;         /* That the program knows (storage/feature.h) ... */
+    unsigned shown_level;           /* ... and says that it does: holds the cluster. 0: the same. */
+    uint64_t transfer_rate;         /* Bytes of state per second to all. 0: LIMIT_TRANSFER_RATE. */
     bool allow_insecure_peers;      /* Peers may talk beyond loopback without TLS. */
     unsigned election_timeout_ms;   /* 0: 150. */
     unsigned heartbeat_ms;          /* 0: 30. */

@@ -354,16 +354,16 @@ static int on_snapshot_get(struct raft_io *io, struct raft_io_snapshot_get *requ
 
 /* --- Sending --- */
 
-static bool is_member(const struct seam *seam, uint64_t id)
+static struct raft_server *find_server(struct seam *seam, uint64_t id)
 {
-    const struct raft_configuration *configuration = &seam->raft.configuration;
+    struct raft_configuration *configuration = &seam->raft.configuration;
 
     for (unsigned i = 0; i < configuration->n; i++) {
         if (configuration->servers[i].id == id) {
-            return true;
+            return &configuration->servers[i];
         }
     }
-    return false;
+    return NULL;
 }
 
 struct seam_peer *seam_peer(struct seam *seam, uint64_t id)
@@ -376,7 +376,7 @@ struct seam_peer *seam_peer(struct seam *seam, uint64_t id)
         if (peer->id == id) {
             return peer;
         }
-        if (unused == NULL && peer->queued_bytes == 0 && !is_member(seam, peer->id)) {
+        if (unused == NULL && peer->queued_bytes == 0 && find_server(seam, peer->id) == NULL) {
             unused = peer; /* Free, or of one that was removed. */
         }
     }
@@ -427,16 +427,6 @@ static void amend(struct seam *seam, struct raft_message *message)
     }
 }
 
-static bool has_one_voter(const struct raft_configuration *configuration)
-{
-    unsigned n = 0;
-
-    for (unsigned i = 0; i < configuration->n; i++) {
-        n += configuration->servers[i].role == RAFT_VOTER ? 1 : 0;
-    }
-    return n == 1;
-}
-
 /* Does it hold a configuration with this leader as the only voter, that is not in its own log on
  * disk yet?
  *
@@ -447,7 +437,8 @@ static bool tells_unstored_change(const struct seam *seam, const struct raft_mes
 {
     const struct raft_append_entries *append = &message->append_entries;
 
-    if (message->type != RAFT_APPEND_ENTRIES || !has_one_voter(&seam->raft.configuration)) {
+    if (message->type != RAFT_APPEND_ENTRIES ||
+        configuration_sole_voter(&seam->raft.configuration) == 0) {
         return false;
     }
     for (unsigned i = 0; i < append->n_entries; i++) {
@@ -568,25 +559,13 @@ void seam_fire_unsent(struct seam *seam)
 
 /* --- Receiving --- */
 
-static struct raft_server *find_self(struct seam *seam)
-{
-    struct raft_configuration *configuration = &seam->raft.configuration;
-
-    for (unsigned i = 0; i < configuration->n; i++) {
-        if (configuration->servers[i].id == seam->raft.id) {
-            return &configuration->servers[i];
-        }
-    }
-    return NULL;
-}
-
 /* A node votes for whoever asks, as the candidate alone can know whether that counts: the one of
  * two voters that made this node the other may have crashed before it could tell, and needs its
  * vote. libraft votes only if this node has a vote by its own configuration, so for a moment it
  * has. */
 static void receive_request_vote(struct seam *seam, struct raft_message *message)
 {
-    struct raft_server *self = find_self(seam);
+    struct raft_server *self = find_server(seam, seam->raft.id);
     int role = self == NULL ? RAFT_VOTER : self->role;
 
     if (role != RAFT_VOTER && !MUTATION(rule10_standby_never_votes)) {

@@ -14,6 +14,7 @@ enum status feature_level_read(struct txn *txn, unsigned *level)
     struct slice header;
     enum status status = txn_get(txn, key_slice(&key), &header);
 
+    *level = FEATURE_LEVEL_FIRST;
     if (status != STATUS_OK) {
         return status;
     }

@@ -104,12 +104,8 @@ static enum status load_own(struct txn *txn, struct machine *machine)
         return status;
     }
     status = feature_level_read(txn, &machine->feature_level);
-    if (status == STATUS_NOT_FOUND) {
-        machine->feature_level = FEATURE_LEVEL_FIRST;
-        return STATUS_OK;
-    }
-    machine->has_header = true;
-    return status;
+    machine->has_header = status != STATUS_NOT_FOUND;
+    return machine->has_header ? status : STATUS_OK;
 }
 
 static enum status load(struct store *store, struct machine *machine, struct error *error)

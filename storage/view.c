@@ -271,11 +271,7 @@ enum status view_feature_level(struct view *view, unsigned *level)
 {
     enum status status = feature_level_read(view->txn, level);
 
-    if (status != STATUS_NOT_FOUND) {
-        return status;
-    }
-    *level = FEATURE_LEVEL_FIRST;
-    return STATUS_OK;
+    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
 }
 
 enum status view_members(struct view *view, member_row_cb cb, void *data)
