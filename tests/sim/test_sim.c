@@ -463,7 +463,7 @@ static void the_state_is_told_of_a_configuration_that_nothing_follows(void **sta
 
 static void a_new_member_gets_the_state_and_then_a_vote(void **state)
 {
-    struct fixture f = open_with_a_spare_slot(128u << 10, true);
+    struct fixture f = open_with_a_spare_slot(256u << 10, true);
     struct cluster_counts counts;
 
     (void)state;
