@@ -64,6 +64,11 @@ unsigned chaos_draw(struct chaos *chaos, unsigned n);
 bool chaos_choose_leader(struct chaos *chaos);
 bool chaos_choose_follower(struct chaos *chaos);
 
+/* Let nothing through between the victim and the others. */
+bool chaos_part_victim(struct chaos *chaos);
+/* Undo what network_block() did, and count what it dropped: each of the rules has to have. */
+bool chaos_heal_network(struct chaos *chaos);
+
 void chaos_kill(struct chaos *chaos, unsigned node);
 void chaos_kill_all(struct chaos *chaos);
 

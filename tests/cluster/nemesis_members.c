@@ -9,29 +9,22 @@
 #define KILL_MIN_MS 20
 #define KILL_MAX_MS 400
 
-static void replace(struct chaos *chaos, unsigned node)
+static bool replace_victim(struct chaos *chaos)
 {
-    member_remove(&chaos->cluster, node);
-    member_join_anew(&chaos->cluster, node);
+    member_remove(&chaos->cluster, chaos->victim);
+    member_join_anew(&chaos->cluster, chaos->victim);
     chaos->effect++;
+    return true;
 }
 
 static bool replace_follower(struct chaos *chaos)
 {
-    if (!chaos_choose_follower(chaos)) {
-        return false;
-    }
-    replace(chaos, chaos->victim);
-    return true;
+    return chaos_choose_follower(chaos) && replace_victim(chaos);
 }
 
 static bool replace_leader(struct chaos *chaos)
 {
-    if (!chaos_choose_leader(chaos)) {
-        return false;
-    }
-    replace(chaos, chaos->victim);
-    return true;
+    return chaos_choose_leader(chaos) && replace_victim(chaos);
 }
 
 /* Ask for it, and kill the leader at any point of it; whoever leads then goes on. */
@@ -82,16 +75,11 @@ static bool change_while_leaders_die(struct chaos *chaos)
 /* One that is cut off, the leader maybe, is removed by those who are together. */
 static bool part_and_remove(struct chaos *chaos)
 {
-    unsigned other;
+    bool is_chosen =
+        chaos_draw(chaos, 2) == 0 ? chaos_choose_leader(chaos) : chaos_choose_follower(chaos);
 
-    if (!(chaos_draw(chaos, 2) == 0 ? chaos_choose_leader(chaos) : chaos_choose_follower(chaos))) {
+    if (!is_chosen || !chaos_part_victim(chaos)) {
         return false;
-    }
-    for (other = 0; other < CLUSTER_NODES; other++) {
-        if (other != chaos->victim && (!network_block(&chaos->network, chaos->victim, other) ||
-                                       !network_block(&chaos->network, other, chaos->victim))) {
-            return false;
-        }
     }
     pause_ms(PART_MS);
     member_forget(&chaos->cluster, chaos->victim);
@@ -101,19 +89,10 @@ static bool part_and_remove(struct chaos *chaos)
 /* It hears what became of it, and joins anew. */
 static bool heal_and_join(struct chaos *chaos)
 {
-    struct cluster_node *removed = &chaos->cluster.nodes[chaos->victim];
-    struct network_drops drops;
-
-    if (!network_count_drops(&chaos->network, &drops) || !network_heal(&chaos->network)) {
+    if (!chaos_heal_network(chaos)) {
         return false;
     }
-    chaos->effect += drops.packets;
-    if (!process_wait(&removed->process, CHANGE_MS) ||
-        !process_exited_with(&removed->process, EXIT_REMOVED)) {
-        (void)fprintf(stderr, "it did not end because it was removed: status %d\n",
-                      removed->process.status);
-        return false;
-    }
+    member_expect_removed(&chaos->cluster, chaos->victim);
     member_join_anew(&chaos->cluster, chaos->victim);
     return true;
 }

@@ -13,18 +13,20 @@ static unsigned neighbour(unsigned node, unsigned distance)
     return (node + distance) % CLUSTER_NODES;
 }
 
+bool chaos_part_victim(struct chaos *chaos)
+{
+    return block_both(chaos, chaos->victim, neighbour(chaos->victim, 1)) &&
+           block_both(chaos, chaos->victim, neighbour(chaos->victim, 2));
+}
+
 static bool part_leader(struct chaos *chaos)
 {
-    return chaos_choose_leader(chaos) &&
-           block_both(chaos, chaos->victim, neighbour(chaos->victim, 1)) &&
-           block_both(chaos, chaos->victim, neighbour(chaos->victim, 2));
+    return chaos_choose_leader(chaos) && chaos_part_victim(chaos);
 }
 
 static bool part_follower(struct chaos *chaos)
 {
-    return chaos_choose_follower(chaos) &&
-           block_both(chaos, chaos->victim, neighbour(chaos->victim, 1)) &&
-           block_both(chaos, chaos->victim, neighbour(chaos->victim, 2));
+    return chaos_choose_follower(chaos) && chaos_part_victim(chaos);
 }
 
 static bool part_all(struct chaos *chaos)
@@ -83,7 +85,7 @@ static bool heal_as(struct chaos *chaos, bool by_chance)
     return network_heal(&chaos->network);
 }
 
-static bool heal(struct chaos *chaos)
+bool chaos_heal_network(struct chaos *chaos)
 {
     return heal_as(chaos, false);
 }
@@ -124,7 +126,7 @@ static bool hasten(struct chaos *chaos)
 }
 
 #define DROPS   .effect = "packets dropped", .hold_ms = 5000, .needs = NEEDS_NETWORK
-#define NETWORK DROPS, .end = heal
+#define NETWORK DROPS, .end = chaos_heal_network
 #define LOSS    DROPS, .end = lose_no_more
 
 const struct nemesis network_nemeses[] = {

@@ -25,12 +25,6 @@ static int setup(void **state)
     return 0;
 }
 
-static int teardown(void **state)
-{
-    under_load_close(*state);
-    return 0;
-}
-
 static void break_and_mend(struct under_load *f, unsigned number, const char *what, const char *why)
 {
     struct cluster_node *node = &f->cluster.nodes[number];
@@ -100,7 +94,7 @@ static void a_follower_whose_state_cannot_be_flushed_ends(void **state)
     break_and_mend(f, a_follower(f), ".flush", "could not commit");
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, under_load_teardown)
 
 int main(void)
 {

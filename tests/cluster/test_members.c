@@ -319,8 +319,7 @@ static void one_joins_and_goes_while(struct fixture *f, bool the_leader_is_still
     atomic_store(&f->cluster.nodes[joiner].is_absent, true);
     change_while_still(f, victim, "DELETE", "/v1/cluster/members/n4", NULL);
     member_wait_role(&f->cluster, joiner, "");
-    assert_true(process_wait(&f->cluster.nodes[joiner].process, CHANGE_MS));
-    assert_true(process_exited_with(&f->cluster.nodes[joiner].process, EXIT_REMOVED));
+    member_expect_removed(&f->cluster, joiner);
     member_wipe(&f->cluster.nodes[joiner]);
     wait_for_writes(f);
 }
@@ -410,8 +409,7 @@ static void one_that_was_removed_does_not_come_back(void **state)
     assert_true(cluster_log_has(node, "was removed from the cluster"));
     assert_true(cluster_start_node(&f->cluster, 2));
 
-    assert_true(process_wait(&node->process, CHANGE_MS));
-    assert_true(process_exited_with(&node->process, EXIT_REMOVED));
+    member_expect_removed(&f->cluster, 2);
     assert_true(cluster_log_has(node, "is of a node that is no member any more"));
     f->passed = true;
 }
@@ -419,16 +417,12 @@ static void one_that_was_removed_does_not_come_back(void **state)
 static void one_that_was_removed_while_it_was_off_learns_it(void **state)
 {
     struct fixture *f = *state;
-    struct cluster_node *node = &f->cluster.nodes[2];
 
     cluster_kill(&f->cluster, 2);
-    atomic_store(&node->is_absent, true);
-    member_change(&f->cluster, 2, "DELETE", "/v1/cluster/members/n3", NULL);
-    member_wait_role(&f->cluster, 2, "");
+    member_forget(&f->cluster, 2);
     assert_true(cluster_start_node(&f->cluster, 2));
 
-    assert_true(process_wait(&node->process, CHANGE_MS));
-    assert_true(process_exited_with(&node->process, EXIT_REMOVED));
+    member_expect_removed(&f->cluster, 2);
     f->passed = true;
 }
 
@@ -447,8 +441,7 @@ static void one_that_was_wiped_needs_a_new_id(void **state)
     assert_true(process_exited_with(&node->process, 1));
     assert_true(cluster_log_has(node, "holdfast member remove n3"));
 
-    member_change(&f->cluster, 2, "DELETE", "/v1/cluster/members/n3", NULL);
-    member_wait_role(&f->cluster, 2, "");
+    member_forget(&f->cluster, 2);
     member_join(&f->cluster, 2);
     member_wait_role(&f->cluster, 2, "voter");
     f->passed = true;

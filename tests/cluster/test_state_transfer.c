@@ -19,18 +19,6 @@
 #define KILL_AFTER_MS 700 /* At most. */
 #define OFFERED_MS    20000
 
-static int setup(void **state)
-{
-    *state = under_load_open(NULL);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    under_load_close(*state);
-    return 0;
-}
-
 static unsigned a_follower(const struct under_load *f)
 {
     return (f->leader + 1) % CLUSTER_NODES;
@@ -124,7 +112,7 @@ static void it_gets_it_if_those_who_have_it_die_meanwhile(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, under_load_setup, under_load_teardown)
     const struct CMUnitTest tests[] = {
         TEST(a_node_left_behind_gets_the_state),
         TEST(it_gets_it_however_often_it_dies_meanwhile),

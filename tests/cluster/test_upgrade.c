@@ -22,18 +22,6 @@
 #define JOINER         CLUSTER_NODES
 #define LOOKS_AT_LEVEL 20
 
-static int setup(void **state)
-{
-    *state = under_load_open(NULL);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    under_load_close(*state);
-    return 0;
-}
-
 /* --- Levels --- */
 
 /* By the node's own word; 0 if it did not answer. */
@@ -162,11 +150,6 @@ static void a_node_that_holds_back_holds_the_cluster(void **state)
     f->passed = true;
 }
 
-static bool has_ended(void *data)
-{
-    return !process_is_alive(data);
-}
-
 static void an_earlier_program_is_not_taken_in(void **state)
 {
     struct under_load *f = *state;
@@ -175,7 +158,7 @@ static void an_earlier_program_is_not_taken_in(void **state)
     install_everywhere(f);
     assert_true(cluster_open_more(&f->cluster, 1));
     assert_true(cluster_start_node(&f->cluster, JOINER));
-    assert_true(wait_until(has_ended, &joiner->process, CLUSTER_READY_MS));
+    assert_true(process_wait(&joiner->process, CLUSTER_READY_MS));
     assert_true(cluster_log_has(joiner, "the cluster is at feature level 2, and the program of "
                                         "\"n4\" knows the features up to level 1"));
     joiner->daemon = later_program();
@@ -187,7 +170,7 @@ static void an_earlier_program_is_not_taken_in(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, under_load_setup, under_load_teardown)
     const struct CMUnitTest tests[] = {
         TEST(the_level_rises_with_the_last_node_and_the_earlier_program_is_refused),
         TEST(a_node_that_holds_back_holds_the_cluster),

@@ -12,6 +12,8 @@
 
 #include "tests/lib/deadline.h"
 
+#define EXIT_REMOVED 4 /* Of the daemon, in docs/operations.md. */
+
 /* The node's own word on a member: its role, "" if there is no such member; copied to @role. False
  * if the node did not answer. */
 static bool role_of(const struct cluster_node *asked, const char *name, char role[16])
@@ -151,27 +153,6 @@ void member_join(struct cluster *cluster, unsigned node)
     atomic_store(&cluster->nodes[node].is_absent, false);
 }
 
-void member_remove(struct cluster *cluster, unsigned node)
-{
-    struct cluster_node *removed = &cluster->nodes[node];
-    char target[64];
-
-    (void)snprintf(target, sizeof target, "/v1/cluster/members/%s", removed->name);
-    atomic_store(&removed->is_absent, true);
-    member_change(cluster, node, "DELETE", target, NULL);
-    if (!process_wait(&removed->process, CHANGE_MS) ||
-        !process_exited_with(&removed->process, EXIT_REMOVED)) {
-        fail_msg("n%u was removed and did not end for that: see %s", node + 1, cluster->directory);
-    }
-    member_wait_role(cluster, node, "");
-}
-
-void member_wipe(struct cluster_node *node)
-{
-    assert_true(remove_tree(node->data_directory));
-    assert_int_equal(mkdir(node->data_directory, 0700), 0);
-}
-
 void member_forget(struct cluster *cluster, unsigned node)
 {
     char target[64];
@@ -180,6 +161,27 @@ void member_forget(struct cluster *cluster, unsigned node)
     atomic_store(&cluster->nodes[node].is_absent, true);
     member_change(cluster, node, "DELETE", target, NULL);
     member_wait_role(cluster, node, "");
+}
+
+void member_expect_removed(struct cluster *cluster, unsigned node)
+{
+    struct process *process = &cluster->nodes[node].process;
+
+    if (!process_wait(process, CHANGE_MS) || !process_exited_with(process, EXIT_REMOVED)) {
+        fail_msg("n%u was removed and did not end for that: see %s", node + 1, cluster->directory);
+    }
+}
+
+void member_remove(struct cluster *cluster, unsigned node)
+{
+    member_forget(cluster, node);
+    member_expect_removed(cluster, node);
+}
+
+void member_wipe(struct cluster_node *node)
+{
+    assert_true(remove_tree(node->data_directory));
+    assert_int_equal(mkdir(node->data_directory, 0700), 0);
 }
 
 void member_join_anew(struct cluster *cluster, unsigned node)

@@ -6,8 +6,7 @@
 
 #include "tests/lib/cluster.h"
 
-#define CHANGE_MS    20000 /* A change of members is done by then, on a busy machine too. */
-#define EXIT_REMOVED 4     /* Of the daemon, in docs/operations.md. */
+#define CHANGE_MS 20000 /* A change of members is done by then, on a busy machine too. */
 
 /* One that is there and runs, but for @except. */
 struct cluster_node *member_that_lives(struct cluster *cluster, unsigned except);
@@ -28,11 +27,12 @@ void member_set_role(struct cluster *cluster, unsigned node, const char *role);
 /* A node that is absent joins and is ready. */
 void member_join(struct cluster *cluster, unsigned node);
 
-/* A member leaves, learns it, and says so by its exit status. */
-void member_remove(struct cluster *cluster, unsigned node);
-
-/* A member that does not run, or is not reached, is removed; it is absent from now on. */
+/* A member is removed, whether it runs and is reached or not; it is absent from now on. */
 void member_forget(struct cluster *cluster, unsigned node);
+/* It learns that, and says so by its exit status. */
+void member_expect_removed(struct cluster *cluster, unsigned node);
+/* Both. */
+void member_remove(struct cluster *cluster, unsigned node);
 
 /* Its data directory is empty again. */
 void member_wipe(struct cluster_node *node);

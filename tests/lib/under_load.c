@@ -45,6 +45,18 @@ void under_load_close(struct under_load *load)
     free(load);
 }
 
+int under_load_setup(void **state)
+{
+    *state = under_load_open(NULL);
+    return 0;
+}
+
+int under_load_teardown(void **state)
+{
+    under_load_close(*state);
+    return 0;
+}
+
 void under_load_goes_on(struct under_load *load)
 {
     for (unsigned i = 0; i < WRITES; i++) {

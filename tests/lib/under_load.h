@@ -18,6 +18,10 @@ struct under_load {
 struct under_load *under_load_open(const char *preload);
 void under_load_close(struct under_load *load);
 
+/* cmocka's setup and teardown: *state is the load, without a preload. */
+int under_load_setup(void **state);
+int under_load_teardown(void **state);
+
 /* Writes are acknowledged, as many as it takes to be sure. */
 void under_load_goes_on(struct under_load *load);
 
