@@ -132,6 +132,15 @@ void membership_judge(const struct membership_table *table, const struct members
 unsigned membership_next_level(const struct membership_table *table,
                                const struct membership_view *view);
 
+/* NULL if it is none. */
+const struct membership_member *membership_find_member(const struct membership_view *view,
+                                                       uint64_t id);
+/* Is @id wanted without a vote, or not at all? */
+bool membership_loses_vote(const struct membership_table *table, uint64_t id);
+/* Has it all but what is under way? */
+bool membership_has_caught_up(const struct membership_view *view,
+                              const struct membership_member *member);
+
 /* May @id be made the leader by hand, or take over? */
 bool membership_may_lead(const struct membership_table *table, uint64_t id);
 
