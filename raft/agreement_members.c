@@ -84,7 +84,7 @@ static void add_peer(const struct agreement *agreement, const struct agreement_p
     };
 }
 
-static void look(const struct agreement *agreement, struct membership_view *view)
+void agreement_look(const struct agreement *agreement, struct membership_view *view)
 {
     const struct seam_view *seam = &agreement->view;
 
@@ -112,8 +112,7 @@ static void look(const struct agreement *agreement, struct membership_view *view
     }
 }
 
-/* Leads, and knows all that earlier leaders had agreed upon. */
-static bool may_judge(const struct agreement *agreement)
+bool agreement_may_judge(const struct agreement *agreement)
 {
     return agreement->view.state == SEAM_LEADER && !agreement->is_closing &&
            (agreement->changes.table.applied_index >= agreement->view.barrier_index ||
@@ -121,8 +120,7 @@ static bool may_judge(const struct agreement *agreement)
            agreement->view.commit_index >= agreement->view.own_index;
 }
 
-/* The last command that this leader proposed is not in the table yet. */
-static bool is_proposing(const struct agreement *agreement)
+bool agreement_is_proposing(const struct agreement *agreement)
 {
     const struct agreement_changes *changes = &agreement->changes;
     const struct pending_bundle *bundle;
@@ -141,31 +139,12 @@ static void propose(struct agreement *agreement, struct operation *operations, u
 {
     const struct command command = {.n_operations = n, .operations = operations};
 
-    CHECK(!is_proposing(agreement));
+    CHECK(!agreement_is_proposing(agreement));
     agreement->changes.index = 0;
     agreement->changes.sequence = agreement_propose_own(agreement, &command);
 }
 
 /* --- Judging and proposing --- */
-
-static void begin_dial(struct agreement *agreement, uint64_t asker,
-                       const struct member_change *change, struct membership_judgement *judgement)
-{
-    struct agreement_changes *changes = &agreement->changes;
-
-    judgement->verdict = MEMBERSHIP_MAY;
-    if (changes->is_dialling) {
-        (void)snprintf(judgement->text, sizeof judgement->text,
-                       "the leader is connecting to a new node"); /* Fits. */
-        return;
-    }
-    changes->is_dialling = true;
-    changes->asker = asker;
-    changes->asker_number = change->number;
-    changes->dialled = *change;
-    changes->offered_id = 0;
-    agreement->options.dial(agreement->options.data, changes->dialled.peer_address);
-}
 
 static void operation_of(const struct agreement *agreement, const struct member_change *change,
                          uint64_t id, struct operation *operation)
@@ -223,9 +202,8 @@ static const char *kind_text(enum member_change_kind kind)
     return texts[kind];
 }
 
-/* What is allowed begins. */
-static void carry_out(struct agreement *agreement, const struct member_change *change,
-                      struct membership_judgement *judgement)
+void agreement_carry_out(struct agreement *agreement, const struct member_change *change,
+                         struct membership_judgement *judgement)
 {
     struct operation operation;
     enum status status;
@@ -252,20 +230,20 @@ static bool handle(struct agreement *agreement, uint64_t asker, const struct mem
     const struct agreement_changes *changes = &agreement->changes;
     struct membership_view view;
 
-    if (!may_judge(agreement) || is_proposing(agreement)) {
+    if (!agreement_may_judge(agreement) || agreement_is_proposing(agreement)) {
         return false;
     }
     *judgement = (struct membership_judgement){.verdict = MEMBERSHIP_MAY, .id = change->id};
-    look(agreement, &view);
+    agreement_look(agreement, &view);
     /* Only the new node itself knows whether it was offered an id before. */
     if (change->kind == MEMBER_CHANGE_ADD &&
         (change->id == 0 || membership_find(&changes->table, change->id) == NULL)) {
-        begin_dial(agreement, asker, change, judgement);
+        agreement_begin_dial(agreement, asker, change, judgement);
         return true;
     }
     membership_judge(&changes->table, &view, change, change->id, judgement);
     if (judgement->verdict == MEMBERSHIP_MAY) {
-        carry_out(agreement, change, judgement);
+        agreement_carry_out(agreement, change, judgement);
     }
     return true;
 }
@@ -304,8 +282,8 @@ static void note(struct agreement *agreement, struct member_change *change,
     }
 }
 
-static void tell(struct agreement *agreement, uint64_t asker, uint64_t number,
-                 const struct membership_judgement *judgement)
+void agreement_tell(struct agreement *agreement, uint64_t asker, uint64_t number,
+                    const struct membership_judgement *judgement)
 {
     struct frame frame = {.type = FRAME_CHANGE_ANSWER};
 
@@ -393,7 +371,7 @@ void agreement_on_change_ask(struct agreement *agreement, uint64_t peer,
     take_text(ask->zone, change.zone, sizeof change.zone);
     agreement_observe(agreement);
     if (handle(agreement, peer, &change, &judgement)) {
-        tell(agreement, peer, ask->number, &judgement);
+        agreement_tell(agreement, peer, ask->number, &judgement);
     }
 }
 
@@ -408,7 +386,7 @@ void agreement_on_change_answer(struct agreement *agreement, uint64_t peer,
 
     (void)peer; /* Whoever led then: what is done stays done, and a refusal was meant. */
     take_text(answer->text, judgement.text, sizeof judgement.text);
-    tell(agreement, agreement->options.self, answer->number, &judgement);
+    agreement_tell(agreement, agreement->options.self, answer->number, &judgement);
 }
 
 void agreement_change(struct agreement *agreement, struct member_change *change, uint64_t now_ms)
@@ -469,139 +447,6 @@ static void serve_all(struct agreement *agreement)
         next = queue_next(&agreement->changes.waiting, link);
         serve(agreement, CONTAINER_OF(link, struct member_change, message.link));
     }
-}
-
-/* --- A node that joins --- */
-
-static void end_dial(struct agreement *agreement, struct membership_judgement *judgement)
-{
-    agreement->changes.is_dialling = false;
-    tell(agreement, agreement->changes.asker, agreement->changes.asker_number, judgement);
-}
-
-static void refuse_joiner(struct agreement *agreement, enum member_reason reason, const char *text)
-{
-    struct membership_judgement judgement = {.verdict = MEMBERSHIP_REFUSED, .reason = reason};
-
-    (void)snprintf(judgement.text, sizeof judgement.text, "%s", text); /* Cut is fine. */
-    end_dial(agreement, &judgement);
-}
-
-/* Is it one that can be offered a place, by what it says of itself? Refuses it, if not. */
-static bool is_acceptable(struct agreement *agreement, const struct frame_hello *hello)
-{
-    const struct agreement_changes *changes = &agreement->changes;
-    char text[ERROR_MAX_TEXT];
-
-    if (!slice_equals_string(hello->name, changes->dialled.name)) {
-        (void)snprintf(text, sizeof text,
-                       "node \"%.*s\" answers at %s, not \"%s\": see which node listens there",
-                       (int)hello->name.size, (const char *)hello->name.data,
-                       changes->dialled.peer_address, changes->dialled.name);
-        refuse_joiner(agreement, MEMBER_REASON_NAME_TAKEN, text);
-        return false;
-    }
-    if (hello->identity != IDENTITY_EMPTY &&
-        !slice_equals_string(hello->cluster_id, agreement->cluster_id)) {
-        (void)snprintf(text, sizeof text,
-                       "it belongs to cluster %.*s, and this is %s: start it with an empty data "
-                       "directory, or send the request to its own cluster",
-                       (int)hello->cluster_id.size, (const char *)hello->cluster_id.data,
-                       agreement->cluster_id);
-        refuse_joiner(agreement, MEMBER_REASON_OTHER_CLUSTER, text);
-        return false;
-    }
-    if (hello->identity != IDENTITY_EMPTY &&
-        membership_find_removed(&changes->table, hello->id) != NULL) {
-        (void)snprintf(text, sizeof text,
-                       "it was a member with the id %016" PRIx64
-                       " that was removed, and an id is never used again: remove its data "
-                       "directory, and let it join as a new member",
-                       hello->id);
-        refuse_joiner(agreement, MEMBER_REASON_REMOVED, text);
-        return false;
-    }
-    if (hello->feature_level < agreement_feature_level(agreement)) {
-        (void)snprintf(text, sizeof text,
-                       "the cluster is at feature level %u, and the program of \"%s\" knows the "
-                       "features up to level %u: install the version that the other nodes run",
-                       agreement_feature_level(agreement), changes->dialled.name,
-                       hello->feature_level);
-        refuse_joiner(agreement, MEMBER_REASON_VERSION, text);
-        return false;
-    }
-    return true;
-}
-
-static void make_offer(struct agreement *agreement, struct frame *offer)
-{
-    const struct membership_table *table = &agreement->changes.table;
-
-    *offer = (struct frame){.type = FRAME_JOIN_OFFER};
-    offer->join_offer.cluster_id = slice_of_string(agreement->cluster_id);
-    offer->join_offer.id = agreement->changes.offered_id;
-    offer->join_offer.wall_ms = agreement->wall_ms;
-    for (unsigned i = 0; i < table->n_rows && i < LIMIT_MEMBERS; i++) {
-        offer->join_offer.members[offer->join_offer.n_members++] = (struct frame_bootstrap_member){
-            .id = table->rows[i].id,
-            .name = slice_of_string(table->rows[i].name),
-            .peer_address = slice_of_string(table->rows[i].peer_address),
-            .api_address = slice_of_string(table->rows[i].api_address),
-        };
-    }
-}
-
-bool agreement_met(struct agreement *agreement, const struct frame_hello *hello, uint64_t random,
-                   struct frame *offer, uint64_t now_ms)
-{
-    struct agreement_changes *changes = &agreement->changes;
-    struct membership_judgement judgement = {.verdict = MEMBERSHIP_MAY};
-    struct membership_view view;
-    uint64_t known_id = hello->identity == IDENTITY_EMPTY ? 0 : hello->id;
-
-    agreement->now_ms = now_ms;
-    agreement_observe(agreement);
-    if (!changes->is_dialling) {
-        return false;
-    }
-    if (!may_judge(agreement) || is_proposing(agreement)) {
-        end_dial(agreement, &judgement); /* It is asked for again. */
-        return false;
-    }
-    if (!is_acceptable(agreement, hello)) {
-        return false;
-    }
-    look(agreement, &view);
-    membership_judge(&changes->table, &view, &changes->dialled, known_id, &judgement);
-    if (judgement.verdict != MEMBERSHIP_MAY) {
-        end_dial(agreement, &judgement);
-        return false;
-    }
-    changes->offered_id = known_id != 0 ? known_id : random;
-    make_offer(agreement, offer);
-    return true;
-}
-
-void agreement_joined(struct agreement *agreement, enum member_reason why, const char *text,
-                      uint64_t now_ms)
-{
-    struct agreement_changes *changes = &agreement->changes;
-    struct membership_judgement judgement = {.verdict = MEMBERSHIP_MAY};
-
-    agreement->now_ms = now_ms;
-    agreement_observe(agreement);
-    if (!changes->is_dialling) {
-        return;
-    }
-    if (why != MEMBER_REASON_NONE) {
-        refuse_joiner(agreement, why, text);
-        return;
-    }
-    if (may_judge(agreement) && !is_proposing(agreement)) {
-        judgement.id = changes->offered_id;
-        carry_out(agreement, &changes->dialled, &judgement);
-    }
-    end_dial(agreement, &judgement); /* The asker sees it come, or asks again. */
 }
 
 /* --- Steps --- */
@@ -681,11 +526,11 @@ static void step(struct agreement *agreement)
     struct membership_step next;
     struct membership_view view;
 
-    if (!may_judge(agreement)) {
+    if (!agreement_may_judge(agreement)) {
         end_quiet(agreement);
         return;
     }
-    look(agreement, &view);
+    agreement_look(agreement, &view);
     membership_next(&agreement->changes.table, &view, &next);
     if (next.action != MEMBERSHIP_ASSIGN || next.role != NODE_ROLE_VOTER) {
         end_quiet(agreement);
@@ -703,11 +548,11 @@ static void replace_dead(struct agreement *agreement)
     uint64_t successor;
     uint64_t dead;
 
-    if (agreement->options.replace_dead_ms == 0 || !may_judge(agreement) ||
-        is_proposing(agreement)) {
+    if (agreement->options.replace_dead_ms == 0 || !agreement_may_judge(agreement) ||
+        agreement_is_proposing(agreement)) {
         return;
     }
-    look(agreement, &view);
+    agreement_look(agreement, &view);
     if (!membership_find_dead(&agreement->changes.table, &view, agreement->options.replace_dead_ms,
                               &dead, &successor)) {
         return;
@@ -736,10 +581,11 @@ static void raise_feature_level(struct agreement *agreement)
     unsigned level;
 
     /* Whoever is dialled may know less. */
-    if (!may_judge(agreement) || is_proposing(agreement) || agreement->changes.is_dialling) {
+    if (!agreement_may_judge(agreement) || agreement_is_proposing(agreement) ||
+        agreement->changes.is_dialling) {
         return;
     }
-    look(agreement, &view);
+    agreement_look(agreement, &view);
     level = membership_next_level(&agreement->changes.table, &view);
     if (level == 0) {
         return;
@@ -760,7 +606,7 @@ static void watch_drain(struct agreement *agreement)
         membership_find(&agreement->changes.table, agreement->options.self);
 
     if (agreement->view.state == SEAM_LEADER && row != NULL && row->is_drained &&
-        may_judge(agreement) && agreement_successor(agreement) != 0) {
+        agreement_may_judge(agreement) && agreement_successor(agreement) != 0) {
         agreement_hand_over(agreement);
     }
 }

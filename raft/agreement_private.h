@@ -164,6 +164,22 @@ void agreement_on_change_ask(struct agreement *agreement, uint64_t peer,
                              const struct frame_change_ask *ask);
 void agreement_on_change_answer(struct agreement *agreement, uint64_t peer,
                                 const struct frame_change_answer *answer);
+/* Leads, and knows all that earlier leaders had agreed upon. */
+bool agreement_may_judge(const struct agreement *agreement);
+/* The last command on members that this leader proposed is not in the table yet. */
+bool agreement_is_proposing(const struct agreement *agreement);
+/* The members as this leader knows them. */
+void agreement_look(const struct agreement *agreement, struct membership_view *view);
+/* What was judged to be allowed begins. */
+void agreement_carry_out(struct agreement *agreement, const struct member_change *change,
+                         struct membership_judgement *judgement);
+/* How it stands with the change that @asker, this node maybe, knows by @number. */
+void agreement_tell(struct agreement *agreement, uint64_t asker, uint64_t number,
+                    const struct membership_judgement *judgement);
+/* Dial the node that @change is to add (agreement_joining.c); one at a time. */
+void agreement_begin_dial(struct agreement *agreement, uint64_t asker,
+                          const struct member_change *change,
+                          struct membership_judgement *judgement);
 struct agreement_link *agreement_link(struct agreement *agreement, uint64_t id);
 /* Leads this node, or is a leader known that is connected? */
 bool agreement_can_reach_leader(struct agreement *agreement);
