@@ -294,22 +294,17 @@ static struct raft_snapshot *load_snapshot(const struct sim_disk *disk)
     return snapshot;
 }
 
-/* Entries as libraft wants them: in one piece of memory. */
-static struct raft_entry *load_entries(const struct sim_entry *entries, size_t n)
+/* Entries that came together, into one piece of memory. */
+static void load_batch(struct raft_entry *loaded, const struct sim_entry *entries, size_t n)
 {
-    struct raft_entry *loaded;
     size_t size = 0;
     uint8_t *batch;
 
-    if (n == 0) {
-        return NULL;
-    }
     for (size_t i = 0; i < n; i++) {
         size += entries[i].bytes.size;
     }
-    loaded = raft_calloc(n, sizeof *loaded);
     batch = raft_malloc(size + 1);
-    CHECK(loaded != NULL && batch != NULL);
+    CHECK(batch != NULL);
     size = 0;
     for (size_t i = 0; i < n; i++) {
         loaded[i].term = entries[i].term;
@@ -319,6 +314,26 @@ static struct raft_entry *load_entries(const struct sim_entry *entries, size_t n
         loaded[i].buf.len = entries[i].bytes.size;
         memcpy(batch + size, entries[i].bytes.data, entries[i].bytes.size);
         size += entries[i].bytes.size;
+    }
+}
+
+/* Entries as libraft wants them. */
+static struct raft_entry *load_entries(const struct sim_entry *entries, size_t n)
+{
+    struct raft_entry *loaded;
+    size_t n_together;
+
+    if (n == 0) {
+        return NULL;
+    }
+    loaded = raft_calloc(n, sizeof *loaded);
+    CHECK(loaded != NULL);
+    for (size_t i = 0; i < n; i += n_together) {
+        n_together = 1;
+        while (i + n_together < n && !entries[i + n_together].begins_batch) {
+            n_together++;
+        }
+        load_batch(&loaded[i], &entries[i], n_together);
     }
     return loaded;
 }
@@ -440,6 +455,7 @@ static int on_append(struct raft_io *io, struct raft_io_append *request,
     of(io)->next_index += n;
     for (unsigned i = 0; i < n; i++) {
         write->entries[i] = copy_entry(&entries[i]);
+        write->entries[i].begins_batch = i == 0;
     }
     start_write(of(io), write);
     return 0;

@@ -14,6 +14,7 @@
 struct sim_entry {
     raft_term term;
     enum raft_entry_type type;
+    bool begins_batch; /* Written apart from the one before: they are loaded apart, too. */
     struct buffer bytes;
 };
 
