@@ -510,6 +510,7 @@ static enum status open_spools(struct node *node, struct error *error)
         .store = node->store,
         .directory = identity_images_directory(node->directory),
         .reserve_bytes = 2 * node->options.free_disk_floor_bytes,
+        .bytes_per_second = node->options.transfer_rate,
     };
 
     return image_spools_open(&options, &node->spools, error);

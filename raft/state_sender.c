@@ -16,6 +16,7 @@
 #include "daemon/base/check.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
+#include "daemon/base/pace.h"
 #include "raft/channel.h"
 
 #define MAX_GUESTS       LIMIT_MEMBERS
@@ -44,8 +45,7 @@ struct state_sender {
     uv_timer_t timer;
     struct queue guests;
     unsigned n_guests;
-    uint64_t allowance; /* Bytes that may be sent now. */
-    uint64_t allowed_ms;
+    struct pace pace;
     uint64_t bytes;
     void (*closed)(void *data);
     void *closed_data;
@@ -157,15 +157,15 @@ static void on_ask(struct guest *guest, const struct frame_state_ask *ask)
 
 /* --- Sending --- */
 
-static void earn(struct state_sender *sender)
+/* What a piece holds when it is unpacked is what it costs: the receiver's work and disk. */
+static void pay(struct state_sender *sender, struct slice bytes)
 {
-    uint64_t now_ms = uv_now(sender->options.loop);
-    uint64_t rate = sender->options.bytes_per_second;
+    struct image_piece piece;
 
-    sender->allowance += (now_ms - sender->allowed_ms) * rate / 1000;
-    sender->allowed_ms = now_ms;
-    if (sender->allowance > rate / 10) { /* What was not used does not come back as a burst. */
-        sender->allowance = rate / 10;
+    if (image_piece_look(bytes, &piece, NULL) == STATUS_OK) {
+        pace_spend(&sender->pace, piece.content_bytes);
+    } else { /* It was damaged on the disk, which the receiver finds. */
+        pace_spend(&sender->pace, bytes.size);
     }
 }
 
@@ -179,6 +179,7 @@ static bool load(struct guest *guest)
     }
     guest->sent = 0;
     if (image_spool_piece(guest->spool, guest->pulls[0], &guest->piece, &error) == STATUS_OK) {
+        pay(guest->sender, buffer_slice(&guest->piece));
         return true;
     }
     log_warn("state", "ended a transfer peer=%016" PRIx64 ": %s", guest->peer, error.text);
@@ -198,7 +199,6 @@ static void send_part(struct guest *guest)
     frame.state_piece.offset = (uint32_t)guest->sent;
     frame.state_piece.bytes = slice_of(guest->piece.data + guest->sent, size);
     (void)channel_send(guest->channel, &frame); /* A failure is told by on_broken(). */
-    sender->allowance -= size < sender->allowance ? size : sender->allowance;
     sender->bytes += size;
     guest->sent += size;
     guest->active_ms = uv_now(sender->options.loop);
@@ -209,16 +209,22 @@ static void send_part(struct guest *guest)
     }
 }
 
-/* The guest may be gone after it. */
-static void pump(struct guest *guest)
+/* May a part be sent now? One of a piece that was begun is paid for. */
+static bool may_send(struct guest *guest)
 {
     struct state_sender *sender = guest->sender;
 
+    return guest->n_pulls > 0 && channel_queued_bytes(guest->channel) < QUEUED_BYTES &&
+           (guest->piece.size > 0 || pace_allows(&sender->pace, uv_now(sender->options.loop)));
+}
+
+/* The guest may be gone after it. */
+static void pump(struct guest *guest)
+{
     if (guest->channel == NULL) {
         return;
     }
-    while (guest->n_pulls > 0 && sender->allowance > 0 &&
-           channel_queued_bytes(guest->channel) < QUEUED_BYTES) {
+    while (may_send(guest)) {
         if (!load(guest)) {
             return;
         }
@@ -232,7 +238,6 @@ static void on_timer(uv_timer_t *timer)
     struct state_sender *sender = timer->data;
     struct link *link = queue_first(&sender->guests);
 
-    earn(sender);
     while (link != NULL) {
         struct guest *guest = CONTAINER_OF(link, struct guest, link);
 
@@ -261,7 +266,6 @@ static void on_pull(struct guest *guest, const struct frame_state_pull *pull)
         return;
     }
     guest->pulls[guest->n_pulls++] = pull->piece;
-    earn(guest->sender);
     pump(guest);
 }
 
@@ -343,13 +347,12 @@ struct state_sender *state_sender_open(const struct state_sender_options *option
     struct state_sender *sender = memory_new_zeroed(1, sizeof *sender);
 
     sender->options = *options;
-    if (options->bytes_per_second == 0) {
-        sender->options.bytes_per_second = LIMIT_TRANSFER_RATE;
-    }
+    sender->pace =
+        pace_of(options->bytes_per_second == 0 ? LIMIT_TRANSFER_RATE : options->bytes_per_second,
+                uv_now(options->loop));
     queue_init(&sender->guests);
     CHECK(uv_timer_init(options->loop, &sender->timer) == 0);
     sender->timer.data = sender;
-    sender->allowed_ms = uv_now(options->loop);
     return sender;
 }
 

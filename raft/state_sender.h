@@ -4,7 +4,8 @@
  * The receiver asks for an image that is not older than some index, is offered one, and pulls its
  * pieces one by one, in any order and as often as it likes. So nothing is sent faster than it is
  * taken, a transfer goes on where it was after a lost connection, and the sender keeps nothing
- * about it. What all receivers together get is limited to a rate.
+ * about it. What all receivers together get is limited to a rate, of the state's own bytes: a
+ * piece costs what it holds when it is unpacked, as that is what the receiver has to write.
  *
  * One loop's thread, which may wait for the disk. */
 #ifndef HOLDFAST_RAFT_STATE_SENDER_H
@@ -23,7 +24,7 @@ struct state_sender_options {
     struct mailbox *home; /* On that loop. */
     struct image_spools *spools;
     const char *cluster_id;
-    uint64_t bytes_per_second; /* Of all transfers together; 0: LIMIT_TRANSFER_RATE. */
+    uint64_t bytes_per_second; /* Of state, to all receivers; 0: LIMIT_TRANSFER_RATE. */
     /* Has this node executed @index? An image from before is not offered. */
     bool (*has_executed)(void *data, uint64_t index);
     void *data;

@@ -296,6 +296,7 @@ enum status image_piece_look(struct slice bytes, struct image_piece *piece, stru
         piece->kind = (enum image_kind)head.kind;
         piece->number = head.number;
         piece->size = IMAGE_HEAD_BYTES + head.stored;
+        piece->content_bytes = head.content;
     }
     return status;
 }

@@ -74,7 +74,8 @@ enum image_kind { IMAGE_HEADER = 1, IMAGE_BLOCK = 2, IMAGE_TRAILER = 3 };
 struct image_piece {
     enum image_kind kind;
     uint64_t number;
-    size_t size; /* Of head and body. */
+    size_t size;          /* Of head and body. */
+    size_t content_bytes; /* Of the body before compression. */
 };
 
 /* What the head at the start of @bytes (at least IMAGE_HEAD_BYTES) says, for those who have to find

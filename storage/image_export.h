@@ -1,8 +1,8 @@
 /* From the state of this node to an image in a file.
  *
- * The state is walked in one read transaction, as fast as the local disk takes it. LMDB cannot use
- * pages again that were freed since such a transaction began, so nothing here waits for a network:
- * the file is sent later. Any thread but those that must not wait for a disk. */
+ * The state is walked in one read transaction. LMDB cannot use pages again that were freed since
+ * such a transaction began, so nothing here waits for a network: the file is sent later. Any thread
+ * but those that must not wait for a disk. */
 #ifndef HOLDFAST_STORAGE_IMAGE_EXPORT_H
 #define HOLDFAST_STORAGE_IMAGE_EXPORT_H
 
@@ -12,9 +12,9 @@ struct image_export {
     struct store *store;
     const char *cluster_id;
     int fd; /* Written from its position on; not synced. */
-    /* After each few MiB of the state, with the bytes that were written so far: anything but
-     * STATUS_OK ends the export with that. May be NULL. The first call is with 0 bytes, when @facts
-     * are known. */
+    /* After each MiB or so of the state, with the bytes of it since the last call: anything but
+     * STATUS_OK ends the export with that. It may wait, to make the export slower. May be NULL. The
+     * first call is with 0 bytes, when @facts are known. */
     enum status (*on_progress)(void *data, const struct image_facts *facts, uint64_t bytes,
                                struct error *error);
     void *data;

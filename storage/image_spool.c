@@ -29,6 +29,7 @@
 #include "daemon/base/limits.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
+#include "daemon/base/pace.h"
 #include "storage/image_export.h"
 #include "storage/image_file.h"
 
@@ -239,13 +240,45 @@ static enum status make_room(struct image_spools *spools, struct error *error)
 
 /* --- Making one. On the thread, without the lock. --- */
 
+struct making {
+    struct image_spools *spools;
+    struct pace pace;
+};
+
+static void wait_until(struct image_spools *spools, uint64_t ms)
+{
+    struct timespec end = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
+
+    if (ms == UINT64_MAX) {
+        CHECK(pthread_cond_wait(&spools->wake, &spools->mutex) == 0);
+    } else {
+        int rv = pthread_cond_timedwait(&spools->wake, &spools->mutex, &end);
+
+        CHECK(rv == 0 || rv == ETIMEDOUT);
+    }
+}
+
+/* Wait until the rate allows more; not when the node is shutting down. */
+static void keep_pace(struct making *making, uint64_t bytes)
+{
+    struct image_spools *spools = making->spools;
+
+    pace_spend(&making->pace, bytes);
+    lock(spools);
+    while (!atomic_load(&spools->is_closing) && !pace_allows(&making->pace, now_ms())) {
+        wait_until(spools, now_ms() + pace_wait_ms(&making->pace));
+    }
+    unlock(spools);
+}
+
 static enum status on_progress(void *data, const struct image_facts *facts, uint64_t bytes,
                                struct error *error)
 {
-    struct image_spools *spools = data;
+    struct making *making = data;
+    struct image_spools *spools = making->spools;
 
     (void)facts;
-    (void)bytes;
+    keep_pace(making, bytes);
     if (atomic_load(&spools->is_closing)) {
         return error_set(error, STATUS_CANCELED, "the node is shutting down");
     }
@@ -277,27 +310,28 @@ static void write_tag(struct image_spool *spool)
                    digest); /* Fits. */
 }
 
-static enum status export(struct image_spools *spools, const char *cluster_id,
-                          struct image_spool *spool, struct error *error) {
-    struct image_export options =
-        {
-            .store = spools->options.store,
-            .cluster_id = cluster_id,
-            .on_progress = on_progress,
-            .data = spools,
-        };
+static enum status export_state(struct image_spools *spools, const char *cluster_id,
+                                struct image_spool *spool, struct error *error)
+{
+    struct making making = {.spools = spools,
+                            .pace = pace_of(spools->options.bytes_per_second, now_ms())};
+    struct image_export options = {.store = spools->options.store,
+                                   .cluster_id = cluster_id,
+                                   .on_progress = on_progress,
+                                   .data = &making};
     enum status status;
 
     options.fd = open(spool->path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (options.fd < 0){return error_set(error, status_from_errno(errno),
-                                         "could not make \"%s\": %s", spool->path,
-                                         strerror(errno));}
-status = image_export(&options, &spool->facts, &spool->totals, error);
-if (status != STATUS_OK) {
-    (void)close(options.fd); /* The first failure is the one to tell. */
-    return status;
-}
-return image_file_of(options.fd, spool->path, &spool->file, error);
+    if (options.fd < 0) {
+        return error_set(error, status_from_errno(errno), "could not make \"%s\": %s", spool->path,
+                         strerror(errno));
+    }
+    status = image_export(&options, &spool->facts, &spool->totals, error);
+    if (status != STATUS_OK) {
+        (void)close(options.fd); /* The first failure is the one to tell. */
+        return status;
+    }
+    return image_file_of(options.fd, spool->path, &spool->file, error);
 }
 
 static enum status make_spool(struct image_spools *spools, const char *cluster_id, char *path,
@@ -309,7 +343,7 @@ static enum status make_spool(struct image_spools *spools, const char *cluster_i
 
     spool->spools = spools;
     spool->path = path;
-    status = export(spools, cluster_id, spool, error);
+    status = export_state(spools, cluster_id, spool, error);
     lock(spools);
     spools->statistics.exports++;
     spools->statistics.export_nanoseconds += now_ns() - started_ns;
@@ -398,19 +432,6 @@ static void publish(struct image_spools *spools, struct image_spool *spool)
 }
 
 /* --- The thread --- */
-
-static void wait_until(struct image_spools *spools, uint64_t ms)
-{
-    struct timespec end = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
-
-    if (ms == UINT64_MAX) {
-        CHECK(pthread_cond_wait(&spools->wake, &spools->mutex) == 0);
-    } else {
-        int rv = pthread_cond_timedwait(&spools->wake, &spools->mutex, &end);
-
-        CHECK(rv == 0 || rv == ETIMEDOUT);
-    }
-}
 
 /* For the first request; with the lock held, which is given up meanwhile. */
 static void serve(struct image_spools *spools)
@@ -522,6 +543,9 @@ enum status image_spools_open(const struct image_spools_options *options,
     set_default(&opened->options.max_files, LIMIT_SPOOL_FILES);
     set_default(&opened->options.keep_ms, LIMIT_SPOOL_KEEP_MS);
     set_default(&opened->options.max_age_ms, LIMIT_SPOOL_AGE_MS);
+    if (options->bytes_per_second == 0) {
+        opened->options.bytes_per_second = LIMIT_TRANSFER_RATE;
+    }
     queue_init(&opened->requests);
     queue_init(&opened->list);
     queue_init(&opened->dead);

@@ -20,8 +20,9 @@ struct image_spools_options {
     uint64_t reserve_bytes; /* Free space of the file system that no image may take. */
     /* 0: the defaults, LIMIT_SPOOL_... */
     unsigned max_files;
-    unsigned keep_ms;    /* Since it was used last. */
-    unsigned max_age_ms; /* Since it was made, whoever uses it. */
+    unsigned keep_ms;          /* Since it was used last. */
+    unsigned max_age_ms;       /* Since it was made, whoever uses it. */
+    uint64_t bytes_per_second; /* Of state that is read for an image. 0: LIMIT_TRANSFER_RATE. */
 };
 
 /* STATUS_IO, STATUS_PERMISSION: the directory cannot be used. */

@@ -10,6 +10,7 @@
 #include "daemon/base/error.h"
 #include "daemon/base/log.h"
 #include "daemon/base/mailbox.h"
+#include "daemon/base/pace.h"
 #include "daemon/base/queue.h"
 #include "daemon/base/wire.h"
 
@@ -119,6 +120,55 @@ static void log_limit_holds_back_a_flood(void **state)
     assert_true(log_limit_allows(&limit, 6000));
 }
 
+static void a_pace_is_kept_by_pieces_of_all_sizes(void **state)
+{
+    static const uint64_t sizes[] = {1, 4096, 300000, 5000000};
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        struct pace pace = pace_of(1000000, 5000);
+        uint64_t spent = 0;
+
+        for (uint64_t now_ms = 5000; now_ms < 5000 + 60000; now_ms++) {
+            while (pace_allows(&pace, now_ms)) {
+                assert_int_equal(pace_wait_ms(&pace), 0);
+                pace_spend(&pace, sizes[i]);
+                spent += sizes[i];
+            }
+        }
+        assert_in_range(spent, 60000000 - 2000, 60000000 + sizes[i]);
+    }
+}
+
+static void a_pace_that_was_not_used_comes_back_as_a_short_burst(void **state)
+{
+    struct pace pace = pace_of(1000, 0);
+    const uint64_t later_ms = 1ull << 50;
+    unsigned n = 0;
+
+    (void)state;
+    while (pace_allows(&pace, later_ms)) {
+        pace_spend(&pace, 1);
+        n++;
+    }
+    assert_int_equal(n, PACE_BURST_MS);
+}
+
+static void a_debt_tells_how_long_it_lasts(void **state)
+{
+    struct pace pace = pace_of(1, 0);
+    uint64_t end_ms;
+
+    (void)state;
+    assert_false(pace_allows(&pace, 0));
+    assert_true(pace_allows(&pace, pace_wait_ms(&pace)));
+    pace_spend(&pace, 500000);
+    assert_false(pace_allows(&pace, 1000000));
+    end_ms = 1000000 + pace_wait_ms(&pace);
+    assert_false(pace_allows(&pace, end_ms - 1));
+    assert_true(pace_allows(&pace, end_ms));
+}
+
 struct note {
     struct message message;
     int *last;
@@ -179,6 +229,9 @@ int main(void)
         cmocka_unit_test(error_prefix_puts_the_outer_story_first),
         cmocka_unit_test(queue_gives_elements_in_order),
         cmocka_unit_test(log_limit_holds_back_a_flood),
+        cmocka_unit_test(a_pace_is_kept_by_pieces_of_all_sizes),
+        cmocka_unit_test(a_pace_that_was_not_used_comes_back_as_a_short_burst),
+        cmocka_unit_test(a_debt_tells_how_long_it_lasts),
         cmocka_unit_test(mailbox_delivers_in_order_from_another_thread),
     };
 

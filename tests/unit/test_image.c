@@ -315,9 +315,10 @@ static enum status count(void *data, const struct image_facts *facts, uint64_t b
     unsigned *calls = data;
 
     (void)facts;
-    (void)bytes;
     (void)error;
     (*calls)++;
+    assert_true((*calls == 1) == (bytes == 0));
+    assert_true(bytes < (4u << 20));
     return STATUS_OK;
 }
 

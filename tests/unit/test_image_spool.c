@@ -366,6 +366,32 @@ static void closing_answers_who_waits(void **state)
     image_spool_release(wanted.request.status == STATUS_OK ? wanted.request.spool : NULL);
 }
 
+/* A rate that would take months; closing does not wait for it. */
+static void an_image_is_made_no_faster_than_allowed(void **state)
+{
+    struct fixture *f = *state;
+    static char value[1000001];
+    struct operation operation;
+    struct wanted wanted;
+
+    memset(value, '1', sizeof value - 1);
+    for (unsigned i = 0; i < 3; i++) {
+        char key[16];
+
+        (void)snprintf(key, sizeof key, "large/%u", i);
+        operation = item_put(key, value);
+        (void)state_operate(f->state, &operation);
+    }
+    state_commit(f->state);
+    f->options.bytes_per_second = 1;
+    open_spools(f);
+    assert_false(ask(f, &wanted));
+    image_spools_close(f->spools);
+    f->spools = NULL;
+    await(f, &wanted);
+    assert_int_equal(wanted.request.status, STATUS_CLOSED);
+}
+
 static void what_an_earlier_process_left_is_removed(void **state)
 {
     struct fixture *f = *state;
@@ -405,6 +431,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_has_to_stay_free_stays_free, setup, teardown),
         cmocka_unit_test_setup_teardown(a_request_can_be_taken_back, setup, teardown),
         cmocka_unit_test_setup_teardown(closing_answers_who_waits, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_image_is_made_no_faster_than_allowed, setup, teardown),
         cmocka_unit_test_setup_teardown(what_an_earlier_process_left_is_removed, setup, teardown),
         cmocka_unit_test_setup_teardown(a_directory_that_cannot_be_used_is_told, setup, teardown),
     };

@@ -268,6 +268,45 @@ static void the_whole_state_arrives(void **state)
     assert_int_equal(progress.donor, 0);
 }
 
+static void on_wait_over(uv_timer_t *timer)
+{
+    *(bool *)timer->data = true;
+}
+
+/* Let the loop turn for a while. */
+static void run_for(struct fixture *f, uint64_t ms)
+{
+    bool is_over = false;
+    uv_timer_t timer;
+
+    assert_int_equal(uv_timer_init(&f->peer->loop, &timer), 0);
+    timer.data = &is_over;
+    assert_int_equal(uv_timer_start(&timer, on_wait_over, ms, 0), 0);
+    while (!is_over) {
+        (void)uv_run(&f->peer->loop, UV_RUN_ONCE);
+    }
+    uv_close((uv_handle_t *)&timer, NULL);
+    (void)uv_run(&f->peer->loop, UV_RUN_NOWAIT);
+}
+
+/* By what a piece holds, not by how small it gets: the header's 100 bytes are paid after minutes.
+ */
+static void nothing_is_sent_that_the_rate_does_not_allow(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t first;
+
+    f->rate = 1;
+    close_sender(f);
+    open_sender(f);
+    want(f, f->state->index);
+    run_until_sent(f, 1);
+    first = sent(f);
+    assert_true(first < 1000);
+    run_for(f, 200);
+    assert_int_equal(sent(f), first);
+}
+
 static void a_broken_connection_costs_only_what_was_under_way(void **state)
 {
     struct fixture *f = *state;
@@ -431,6 +470,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(the_whole_state_arrives),
+        TEST(nothing_is_sent_that_the_rate_does_not_allow),
         TEST(a_broken_connection_costs_only_what_was_under_way),
         TEST(a_receiver_that_starts_again_gets_it_too),
         TEST(what_was_begun_of_an_older_image_is_replaced),
