@@ -559,21 +559,40 @@ void seam_fire_unsent(struct seam *seam)
 
 /* --- Receiving --- */
 
+/* A node without a vote never stands itself, and so libraft lets it believe in its last leader for
+ * ever, and refuse its vote to all others. */
+static bool is_forsaken(struct seam *seam)
+{
+    return seam->raft.state == RAFT_FOLLOWER && seam->raft.follower_state.current_leader.id != 0 &&
+           seam->io->time(seam->io) - seam->heard_ms >= seam->options.election_timeout_ms;
+}
+
 /* A node votes for whoever asks, as the candidate alone can know whether that counts: the one of
  * two voters that made this node the other may have crashed before it could tell, and needs its
- * vote. libraft votes only if this node has a vote by its own configuration, so for a moment it
- * has. */
+ * vote. libraft votes only if this node has a vote by its own configuration, and no leader; so for
+ * a moment it has the one, and not the other. */
 static void receive_request_vote(struct seam *seam, struct raft_message *message)
 {
     struct raft_server *self = find_server(seam, seam->raft.id);
-    int role = self == NULL ? RAFT_VOTER : self->role;
+    raft_id *leader = &seam->raft.follower_state.current_leader.id;
+    raft_id believed = 0;
+    int role;
 
-    if (role != RAFT_VOTER && !MUTATION(rule10_standby_never_votes)) {
-        self->role = RAFT_VOTER;
+    if (self == NULL || self->role == RAFT_VOTER || MUTATION(rule10_standby_never_votes)) {
+        seam->recv(seam->io, message);
+        return;
+    }
+    role = self->role;
+    self->role = RAFT_VOTER;
+    if (is_forsaken(seam)) {
+        believed = *leader;
+        *leader = 0;
     }
     seam->recv(seam->io, message); /* Does not change the configuration. */
-    if (role != RAFT_VOTER) {
-        self->role = role;
+    self->role = role;
+    if (believed != 0 && seam->raft.state == RAFT_FOLLOWER &&
+        seam->raft.follower_state.current_leader.address != NULL) { /* In a new term it is not. */
+        *leader = believed;
     }
 }
 

@@ -149,9 +149,12 @@ void checks_view(struct node *node, const struct seam_view *view)
                "node %u: committed goes back from %" PRIu64 " to %" PRIu64, node->number,
                node->commit_index, view->commit_index);
     node->commit_index = view->commit_index;
+    node->led_term = view->state == SEAM_LEADER ? view->term : 0;
     if (view->state != SEAM_LEADER) {
         return;
     }
+    node->led_index =
+        view->own_index > view->configuration_index ? view->own_index : view->configuration_index;
     SIM_EXPECT(cluster->sim, !view->needs_state, "node %u leads without its state", node->number);
     check_single_leader(node, view->term);
 }
@@ -170,6 +173,39 @@ void checks_cut(void *data, uint64_t index)
                "node %u cuts its log off at %" PRIu64 ", but its state was told that %" PRIu64
                " is stored for good",
                node->number, index, node->executor.now.stored);
+}
+
+/* Whose machine was wiped since may have had it. */
+static bool has_stored(struct cluster *cluster, uint64_t id, uint64_t index)
+{
+    const struct node *node = node_of(cluster, id);
+
+    return node == NULL || node->is_lost || node->disk.start + node->disk.n_entries > index;
+}
+
+/* A leader changes the voters only when each of the new ones has the last configuration, and
+ * something of the leader's term; if an operator insists, when a majority of them has. Else those
+ * who elect the next leader may not be those who decide what it needs (rule 10 of libraft's use).
+ */
+void checks_configuration(struct node *node, const struct raft_configuration *configuration)
+{
+    struct cluster *cluster = node->cluster;
+    unsigned n_voters = 0;
+    unsigned n_stored = 0;
+
+    for (unsigned i = 0; i < configuration->n; i++) {
+        const struct raft_server *server = &configuration->servers[i];
+
+        if (server->role == RAFT_VOTER) {
+            n_voters++;
+            n_stored += has_stored(cluster, server->id, node->led_index) ? 1 : 0;
+        }
+    }
+    cluster->counts.configurations++;
+    SIM_EXPECT(cluster->sim,
+               n_stored > n_voters / 2 && (n_stored == n_voters || churn_is_forced(cluster)),
+               "node %u changes the voters, but %u of %u lack index %" PRIu64, node->number,
+               n_voters - n_stored, n_voters, node->led_index);
 }
 
 /* --- At the end --- */

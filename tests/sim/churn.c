@@ -66,6 +66,18 @@ void churn_command(struct cluster *cluster, uint64_t index, const struct operati
                    member->name.size == 0 ? "" : (const char *)member->name.data); /* Fits. */
 }
 
+bool churn_is_forced(const struct cluster *cluster)
+{
+    const struct churn *churn = cluster->churn;
+
+    for (size_t i = 0; churn != NULL && i < churn->n_events; i++) {
+        if (churn->events[i].is_forced) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static struct membership_row *row_of(struct membership_table *table, uint64_t id)
 {
     return (struct membership_row *)membership_find(table, id);

@@ -9,6 +9,8 @@
 #include "tests/sim/cluster_private.h"
 
 #define FREE_DISK_BYTES (1ull << 40)
+/* A configuration is on the disk, and with the others, after a few milliseconds. */
+#define SOON_MS 6u
 
 void cluster_crash(struct cluster *cluster, unsigned number)
 {
@@ -294,6 +296,50 @@ void cluster_flood(struct cluster *cluster, unsigned n, size_t size)
             clients_flood(&cluster->nodes[i], n, size);
         }
     }
+}
+
+static void on_crash_at_change(void *data)
+{
+    struct node *node = *(struct node **)data;
+    struct cluster *cluster = node->cluster;
+
+    if (cluster->crashes_at_change && node->is_alive) {
+        cluster->crashes_at_change = false;
+        cluster->crashed_at_change |= 1u << node->number;
+        cluster_crash(cluster, node->number);
+    }
+}
+
+void cluster_changed(struct node *node)
+{
+    struct sim *sim = node->cluster->sim;
+    struct node **event;
+
+    if (node->cluster->crashes_at_change) {
+        node->is_mute = node->is_mute || node->cluster->crashes_mute;
+        event = memory_new(sizeof(struct node *));
+        *event = node;
+        sim_at(sim, sim_now_ms(sim) + sim_between(sim, 0, SOON_MS), NULL, on_crash_at_change,
+               event);
+    }
+}
+
+void cluster_crash_at_change(struct cluster *cluster, bool is_mute)
+{
+    cluster->crashes_at_change = true;
+    cluster->crashes_mute = is_mute;
+}
+
+void cluster_end_crash_at_change(struct cluster *cluster)
+{
+    cluster->crashes_at_change = false;
+    for (unsigned i = 0; i < MAX_NODES; i++) {
+        if ((cluster->crashed_at_change >> i & 1) != 0) {
+            cluster_mute(cluster, i, false);
+            cluster_restart(cluster, i);
+        }
+    }
+    cluster->crashed_at_change = 0;
 }
 
 void cluster_set_due(struct cluster *cluster)

@@ -25,12 +25,12 @@ struct cluster_options {
     unsigned loss_percent;     /* Of raft's messages. */
     unsigned client_period_ms; /* The longest pause between two requests of a client. */
     uint64_t snapshot_threshold_bytes;
-    bool clock_jumps;     /* One node's wall clock is off by hours. */
-    bool is_disorderly;   /* Messages overtake each other, and some come twice. */
-    bool breaks;          /* Control connections break where something is to be sent. */
-    bool has_state;       /* The nodes run the real state machine. */
-    bool has_no_transfer; /* Nobody is given a state that it lacks. */
-    unsigned value_bytes; /* Half of the commands are so large; 0: few are large. */
+    bool clock_jumps;        /* One node's wall clock is off by hours. */
+    bool is_disorderly;      /* Messages overtake each other, and some come twice. */
+    bool breaks;             /* Control connections break where something is to be sent. */
+    bool has_state;          /* The nodes run the real state machine. */
+    bool has_no_transfer;    /* Nobody is given a state that it lacks. */
+    unsigned value_bytes;    /* Half of the commands are so large; 0: few are large. */
 };
 
 struct cluster *cluster_open(struct sim *sim, const struct cluster_options *options);
@@ -76,6 +76,11 @@ void cluster_slow_disk(struct cluster *cluster, unsigned node, unsigned ms);
 void cluster_pause(struct cluster *cluster, unsigned node, unsigned ms);
 /* Each entry takes so long to execute. */
 void cluster_slow_executor(struct cluster *cluster, unsigned node, unsigned ms);
+/* The next leader that writes a configuration crashes while it does or soon after, and none of
+ * raft's messages leaves it meanwhile if it @is_mute. At the end, those that did are started again.
+ */
+void cluster_crash_at_change(struct cluster *cluster, bool is_mute);
+void cluster_end_crash_at_change(struct cluster *cluster);
 /* The next write to the log fails; the process ends, and is started again. */
 void cluster_fail_disk(struct cluster *cluster, unsigned node);
 /* The node crashes, and entries are gone that were stored: it must not start any more. False if
@@ -120,12 +125,13 @@ struct cluster_counts {
     uint64_t snapshots;
     uint64_t maintained;
     uint64_t crashes;
-    uint64_t cuts;      /* Of entries that another leader's replaced. */
-    uint64_t compared;  /* States of different nodes at an equal index. */
-    uint64_t transfers; /* Of the state to a node that lacked it. */
-    uint64_t histories; /* Of items and sessions that were checked. */
-    uint64_t changes;   /* Of members, that were done. */
-    uint64_t raised;    /* Feature levels. */
+    uint64_t cuts;           /* Of entries that another leader's replaced. */
+    uint64_t compared;       /* States of different nodes at an equal index. */
+    uint64_t transfers;      /* Of the state to a node that lacked it. */
+    uint64_t histories;      /* Of items and sessions that were checked. */
+    uint64_t changes;        /* Of members, that were done. */
+    uint64_t raised;         /* Feature levels. */
+    uint64_t configurations; /* That leaders wrote. */
 };
 void cluster_counts(const struct cluster *cluster, struct cluster_counts *counts);
 

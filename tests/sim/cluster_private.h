@@ -85,6 +85,8 @@ struct node {
     int64_t wall_offset_ms;
     unsigned n_out;
     uint64_t commit_index; /* The highest seen in this life. */
+    uint64_t led_term;     /* If it led when it was seen last: the term, else 0; ... */
+    uint64_t led_index;    /* ... what every voter has to have before the voters change. */
     uint64_t start_bytes;  /* What the log held when this life began. */
     uint64_t full_term;    /* The term, if too much waited for the executor at the last turn ... */
     uint64_t full_index;   /* ... and the end of the log then. */
@@ -109,6 +111,9 @@ struct cluster {
     bool is_quiet;
     bool is_unconnected; /* Control connections are not made. */
     bool is_due;
+    bool crashes_at_change;
+    bool crashes_mute;
+    uint32_t crashed_at_change; /* Which nodes did, as bits. */
     struct op **ops;
     size_t n_ops;
     struct request **requests;
@@ -128,6 +133,9 @@ struct cluster {
     size_t n_terms;
     struct cluster_counts counts;
 };
+
+/* cluster.c: a leader wrote a configuration. */
+void cluster_changed(struct node *node);
 
 /* node.c */
 struct node *node_of(struct cluster *cluster, uint64_t id);
@@ -155,6 +163,8 @@ void churn_dial(void *node, const char *peer_address);
 void churn_answer(void *node, struct member_change *change);
 /* The node ends as one that was removed. */
 void churn_retire(struct node *node);
+/* Has any operator insisted so far? */
+bool churn_is_forced(const struct cluster *cluster);
 /* Is it sent what is committed, by what the leader says? */
 bool churn_gets_entries(const struct cluster *cluster, const struct node *node);
 /* All is well for a while: the cluster's feature level is what its members know. */
@@ -185,6 +195,7 @@ void checks_state(struct node *node, uint64_t index, const uint64_t hash[2]);
 void checks_view(struct node *node, const struct seam_view *view);
 /* The log of @node (a struct node) is cut off from @index on. */
 void checks_cut(void *node, uint64_t index);
+void checks_configuration(struct node *node, const struct raft_configuration *configuration);
 void checks_close(struct cluster *cluster);
 
 /* bounds.c */

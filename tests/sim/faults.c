@@ -11,6 +11,7 @@
 #define HOUR_MS         3600000
 #define FLOOD_REQUESTS  60u
 #define FLOOD_BYTES     40000u
+#define LONGER_MS       6000u
 
 static const char *const names[FAULT_KINDS] = {
     [FAULT_CRASH] = "crash",
@@ -28,6 +29,7 @@ static const char *const names[FAULT_KINDS] = {
     [FAULT_LOSS] = "loss",
     [FAULT_DUE] = "something due",
     [FAULT_FLOOD] = "flood",
+    [FAULT_CRASH_AT_CHANGE] = "crash of who changes the members",
     [FAULT_LOST_LOG] = "lost log",
 };
 
@@ -68,8 +70,9 @@ static unsigned draw_strength(uint64_t *random, enum fault_kind kind)
         return between(random, 0, 1) == 0 ? 0 : between(random, 500, 3000);
     case FAULT_LOSS:
         return between(random, 2, 40);
-    case FAULT_CLOCK:   /* Back, or forth. */
-    case FAULT_ISOLATE: /* Of everything, or of raft's messages only. */
+    case FAULT_CLOCK:           /* Back, or forth. */
+    case FAULT_ISOLATE:         /* Of everything, or of raft's messages only. */
+    case FAULT_CRASH_AT_CHANGE: /* Whether the others can hear of the change. */
         return between(random, 0, 1);
     default:
         return 0;
@@ -97,6 +100,9 @@ void faults_draw(struct faults *faults, uint64_t seed, unsigned n_nodes, uint64_
         fault->kind = draw_kind(&random);
         fault->at_ms = at_ms;
         fault->until_ms = at_ms + between(&random, 0, 3) * 1000 + between(&random, 10, 1000);
+        if (fault->kind == FAULT_CRASH_AT_CHANGE) { /* There has to be a change meanwhile. */
+            fault->until_ms += LONGER_MS;
+        }
         fault->until_ms = fault->until_ms < run_ms ? fault->until_ms : run_ms;
         fault->node = between(&random, 0, n_nodes - 1);
         fault->other = fault->kind == FAULT_SPLIT
@@ -221,6 +227,9 @@ static void begin(const struct happening *h)
         }
         cluster_flood(h->cluster, FLOOD_REQUESTS, FLOOD_BYTES);
         break;
+    case FAULT_CRASH_AT_CHANGE:
+        cluster_crash_at_change(h->cluster, fault->strength == 1);
+        break;
     case FAULT_LOST_LOG:
         if (!cluster_lose_log(h->cluster, fault->node)) {
             cluster_restart(h->cluster, fault->node);
@@ -264,6 +273,9 @@ static void end(const struct happening *h)
         break;
     case FAULT_LOSS:
         cluster_set_loss(h->cluster, 0);
+        break;
+    case FAULT_CRASH_AT_CHANGE:
+        cluster_end_crash_at_change(h->cluster);
         break;
     default: /* What is over by itself. */
         break;

@@ -27,6 +27,7 @@ enum fault_kind {
     FAULT_LOSS,
     FAULT_DUE,
     FAULT_FLOOD,
+    FAULT_CRASH_AT_CHANGE,
     FAULT_LOST_LOG,
     FAULT_KINDS
 };

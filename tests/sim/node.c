@@ -190,6 +190,21 @@ static void check_refusal(struct node *node, enum status status)
                "node %u starts with a log that lost entries", node->number);
 }
 
+static void on_configuration(void *data, const struct raft_configuration *configuration)
+{
+    struct node *node = data;
+    struct seam_view view;
+
+    if (node->led_term == 0) {
+        return;
+    }
+    seam_view(node->seam, &view);
+    if (view.state == SEAM_LEADER && view.term == node->led_term) {
+        checks_configuration(node, configuration);
+        cluster_changed(node);
+    }
+}
+
 static void init_io(struct node *node)
 {
     node->io = memory_new(sizeof *node->io);
@@ -199,6 +214,7 @@ static void init_io(struct node *node)
     node->io->on_send = network_raft_send;
     node->io->on_turn = on_turn;
     node->io->on_cut = checks_cut;
+    node->io->on_configuration = on_configuration;
     node->io->state_index = node->executor.now.applied;
 }
 
@@ -231,6 +247,7 @@ void node_boot(struct node *node, bool is_first)
     node->is_receiving = false;
     node->n_out = 0;
     node->commit_index = 0;
+    node->led_term = 0;
     node->full_term = 0;
     node->start_bytes = sim_disk_bytes(&node->disk);
     init_io(node);

@@ -443,6 +443,17 @@ static int on_send(struct raft_io *io, struct raft_io_send *request,
     return 0;
 }
 
+static void tell_configuration(struct sim_io *io, const struct raft_entry *entry)
+{
+    struct raft_configuration configuration;
+
+    if (entry->type == RAFT_CHANGE && io->on_configuration != NULL) {
+        CHECK(raft_configuration_decode(&entry->buf, &configuration) == 0);
+        io->on_configuration(io->data, &configuration);
+        raft_configuration_close(&configuration);
+    }
+}
+
 static int on_append(struct raft_io *io, struct raft_io_append *request,
                      const struct raft_entry entries[], unsigned n, raft_io_append_cb cb)
 {
@@ -456,6 +467,7 @@ static int on_append(struct raft_io *io, struct raft_io_append *request,
     for (unsigned i = 0; i < n; i++) {
         write->entries[i] = copy_entry(&entries[i]);
         write->entries[i].begins_batch = i == 0;
+        tell_configuration(of(io), &entries[i]);
     }
     start_write(of(io), write);
     return 0;

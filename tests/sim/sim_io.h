@@ -59,6 +59,8 @@ struct sim_io {
     unsigned (*on_send)(void *data, const struct raft_message *message);
     /* Entries from @index on are cut off, which had been given to the disk. May be NULL. */
     void (*on_cut)(void *data, uint64_t index);
+    /* This configuration is given to the disk. May be NULL. */
+    void (*on_configuration)(void *data, const struct raft_configuration *configuration);
     /* Something was called back: the node's turn ends. */
     void (*on_turn)(void *data);
     /* Private. */

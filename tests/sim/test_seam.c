@@ -503,6 +503,32 @@ static void one_without_a_vote_votes_for_who_asks(void **state)
     assert_int_equal(view_of(f).state, SEAM_FOLLOWER); /* It does not stand itself. */
 }
 
+/* The same, but it had heard that leader before, whose heartbeats ended when it crashed. libraft
+ * forgets a leader only where it stands itself. */
+static void one_without_a_vote_does_not_wait_for_a_leader_that_is_gone(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t until_ms = sim_now_ms(f->sim) + (uint64_t)2 * ELECTION_MS;
+
+    receive_heartbeat(f, 5, 1);
+    assert_int_equal(view_of(f).leader_id, OTHER);
+    receive_request_vote(f, 6, 2, true);
+    receive_request_vote(f, 6, 2, false);
+    assert_int_equal(f->n_votes, 0); /* It is heard. */
+
+    while (sim_step(f->sim, until_ms)) {
+    }
+    receive_request_vote(f, 6, 2, true);
+    assert_int_equal(f->n_votes, 1);
+    assert_int_equal(view_of(f).term, 5);
+    assert_int_equal(view_of(f).leader_id, OTHER);
+    receive_request_vote(f, 6, 2, false);
+    assert_int_equal(f->n_votes, 2);
+    assert_int_equal(view_of(f).term, 6);
+    receive_heartbeat(f, 6, 1);
+    assert_int_equal(view_of(f).leader_id, OTHER);
+}
+
 /* Else one with a long log and a low term, and one with a short log and a high term, would refuse
  * each other for ever. */
 static void a_candidate_that_is_refused_learns_the_higher_term(void **state)
@@ -530,6 +556,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_refusal_that_comes_late_takes_nobody_back, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(entries_that_are_loaded_share_no_memory, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(one_without_a_vote_does_not_wait_for_a_leader_that_is_gone,
+                                        set_up_standby, tear_down),
         cmocka_unit_test_setup_teardown(one_without_a_vote_votes_for_who_asks, set_up_standby,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_candidate_that_is_refused_learns_the_higher_term, set_up,

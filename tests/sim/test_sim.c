@@ -47,6 +47,7 @@ static void nothing_acknowledged_is_lost_doubled_or_reordered(void **state)
     assert_true(sum.transfers > 0);
     assert_true(sum.compared > 0);
     assert_true(sum.changes > 0);
+    assert_true(sum.configurations > 0);
     assert_true(sum.raised > 0);
 }
 
