@@ -104,9 +104,9 @@ static void on_need_durable(void *data, uint64_t index)
 static void on_needs_state(void *data, uint64_t index)
 {
     (void)data; /* The view says so from now on. */
-    log_warn("raft",
-             "this node is further behind than the leader's log reaches, and gets the state from "
-             "another member index=%" PRIu64,
+    log_info("raft",
+             "this node is far behind, and gets the state from another member instead of the "
+             "leader's log index=%" PRIu64,
              index);
 }
 

@@ -279,6 +279,9 @@ enum status seam_open(const struct seam_options *options, struct seam **result, 
     if (seam->options.peer_queue_bytes == 0) {
         seam->options.peer_queue_bytes = LIMIT_PEER_QUEUE_BYTES;
     }
+    if (seam->options.replay_entries == 0) {
+        seam->options.replay_entries = LIMIT_REPLAY_ENTRIES;
+    }
     if (seam->options.apply_bytes == 0) {
         seam->options.apply_bytes = LIMIT_APPLY_BYTES;
     }

@@ -33,6 +33,7 @@ struct seam_options {
     uint64_t snapshot_threshold_bytes; /* 0: 64 MiB of appended entries. */
     uint64_t peer_queue_bytes;         /* 0: LIMIT_PEER_QUEUE_BYTES. */
     uint64_t apply_bytes;              /* 0: LIMIT_APPLY_BYTES. */
+    uint64_t replay_entries;           /* 0: LIMIT_REPLAY_ENTRIES. */
     /* What LMDB holds at start (storage/machine.h): a log that ends below @stored was lost. */
     uint64_t state_applied_index;
     uint64_t state_stored;
@@ -47,8 +48,9 @@ struct seam_options {
     /* A snapshot pointer is about to be stored: call seam_durable(@index) once the state is durable
      * through @index. */
     void (*on_need_durable)(void *data, uint64_t index);
-    /* The leader sent a pointer to a state that this node does not have: it waits, neither votes,
-     * acknowledges nor leads. */
+    /* The leader sent a pointer to a state that this node does not have; or this node is new and
+     * would have to execute more than @replay_entries. It waits, neither votes, acknowledges nor
+     * leads. */
     void (*on_needs_state)(void *data, uint64_t index);
     /* The node must stop: a log write failed, or the log and the state do not fit. */
     void (*on_fatal)(void *data, const struct error *error);

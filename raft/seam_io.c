@@ -259,6 +259,13 @@ static void on_put(struct raft_io_snapshot_put *real, int rv)
     cb(request, rv);
 }
 
+void seam_want_state(struct seam *seam, uint64_t index)
+{
+    seam->needs_state = true;
+    seam->needed_index = index;
+    seam->options.on_needs_state(seam->options.data, index);
+}
+
 void seam_start_put(struct seam *seam)
 {
     struct seam_put *put = seam->put;
@@ -282,9 +289,7 @@ static int on_snapshot_put(struct raft_io *io, unsigned trailing,
         !MUTATION(rule17_pointer_without_state)) {
         /* The leader's pointer to a state that is not here. Storing it would tell the leader that
          * it is, so the request is held: this node gets the state and starts with it. */
-        seam->needs_state = true;
-        seam->needed_index = snapshot->index;
-        seam->options.on_needs_state(seam->options.data, snapshot->index);
+        seam_want_state(seam, snapshot->index);
         return 0;
     }
     CHECK(seam->put == NULL);

@@ -115,6 +115,8 @@ void seam_announce_to(struct seam *seam, const struct seam_peer *peer,
 void seam_fire_unsent(struct seam *seam);
 
 /* Start the snapshot that waited. */
+/* This node waits for a state that has executed @index. */
+void seam_want_state(struct seam *seam, uint64_t index);
 void seam_start_put(struct seam *seam);
 
 /* Tell of entries that are applied and none of the state's business. */

@@ -58,6 +58,16 @@ static void trim(const struct seam *seam, struct raft_append_entries *append)
     }
 }
 
+/* A new node need not execute all that the leader still has in its log: the state itself comes from
+ * a member that has less to do, at a rate that is limited. */
+static void prefer_state(struct seam *seam)
+{
+    if (!seam->needs_state && seam->next_index == 1 && seam->options.state_applied_index == 0 &&
+        seam->heard_commit_index > seam->options.replay_entries) {
+        seam_want_state(seam, seam->heard_commit_index);
+    }
+}
+
 /* Remember that there is a leader, and what it says is committed. */
 static void hear(struct seam *seam, const struct raft_message *message)
 {
@@ -76,6 +86,7 @@ static void hear(struct seam *seam, const struct raft_message *message)
     seam->heard_ms = seam->io->time(seam->io);
     if (seam->heard_commit_index == 0 && message->type == RAFT_APPEND_ENTRIES) {
         seam->heard_commit_index = message->append_entries.leader_commit;
+        prefer_state(seam);
     }
 }
 

@@ -25,6 +25,7 @@ struct cluster_options {
     unsigned loss_percent;     /* Of raft's messages. */
     unsigned client_period_ms; /* The longest pause between two requests of a client. */
     uint64_t snapshot_threshold_bytes;
+    uint64_t replay_entries; /* A new node gets the state instead of more. 0: the default. */
     bool clock_jumps;        /* One node's wall clock is off by hours. */
     bool is_disorderly;      /* Messages overtake each other, and some come twice. */
     bool breaks;             /* Control connections break where something is to be sent. */

@@ -229,6 +229,7 @@ static void open_seam(struct node *node)
         .snapshot_threshold_bytes = node->cluster->options.snapshot_threshold_bytes,
         .peer_queue_bytes = SIM_PEER_QUEUE_BYTES,
         .apply_bytes = SIM_APPLY_BYTES,
+        .replay_entries = node->cluster->options.replay_entries,
         .state_applied_index = node->executor.now.applied,
         .state_stored = node->executor.now.stored,
     };

@@ -31,6 +31,7 @@ static void draw_options(struct sim *sim, struct cluster_options *options)
         options->n_nodes = 7;
         options->clock_jumps = false; /* One clock of two may be wrong, then both count. */
         options->snapshot_threshold_bytes = MANY_BYTES; /* Only new ones lack the state. */
+        options->replay_entries = sim_once_in(sim, 2) ? sim_between(sim, 50, 1000) : 0;
     }
     if (options->has_state) {
         options->client_period_ms += 50; /* It costs more. */
