@@ -285,6 +285,7 @@ enum status seam_open(const struct seam_options *options, struct seam **result, 
     if (seam->options.apply_bytes == 0) {
         seam->options.apply_bytes = LIMIT_APPLY_BYTES;
     }
+    seam->replay = pace_of(LIMIT_REPLAY_RATE, 0);
     seam->cluster_id = memory_copy_string(options->cluster_id);
     seam->io = options->io;
     queue_init(&seam->appends);

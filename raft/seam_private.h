@@ -5,6 +5,7 @@
 
 #include <raft.h>
 
+#include "daemon/base/pace.h"
 #include "daemon/base/queue.h"
 #include "raft/seam.h"
 
@@ -80,6 +81,7 @@ struct seam {
     size_t backlog;
     bool needs_state;
     uint64_t needed_index;
+    struct pace replay; /* Of entries that the state has executed before this node began. */
     bool holds_log;
 };
 
@@ -115,9 +117,10 @@ void seam_announce_to(struct seam *seam, const struct seam_peer *peer,
 void seam_fire_unsent(struct seam *seam);
 
 /* Start the snapshot that waited. */
+void seam_start_put(struct seam *seam);
+
 /* This node waits for a state that has executed @index. */
 void seam_want_state(struct seam *seam, uint64_t index);
-void seam_start_put(struct seam *seam);
 
 /* Tell of entries that are applied and none of the state's business. */
 void seam_tell_skipped(struct seam *seam);

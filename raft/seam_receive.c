@@ -34,8 +34,28 @@ static bool is_full(const struct seam *seam)
                 4 * seam->options.snapshot_threshold_bytes + seam->options.apply_bytes);
 }
 
+/* A node that began with a state from elsewhere is sent the log that led to it as well. It needs
+ * that only to give it to others one day: it is not to keep the disks busy with it. */
+static bool is_hasty(struct seam *seam, const struct raft_append_entries *append)
+{
+    size_t bytes = 0;
+
+    if (append->n_entries == 0 ||
+        append->prev_log_index + append->n_entries > seam->options.state_applied_index) {
+        return false;
+    }
+    if (!pace_allows(&seam->replay, seam->io->time(seam->io))) {
+        return true;
+    }
+    for (unsigned i = 0; i < append->n_entries; i++) {
+        bytes += append->entries[i].buf.len;
+    }
+    pace_spend(&seam->replay, bytes);
+    return false;
+}
+
 /* Make an AppendEntries harmless where libraft would be confused by it. */
-static void trim(const struct seam *seam, struct raft_append_entries *append)
+static void trim(struct seam *seam, struct raft_append_entries *append)
 {
     uint64_t last;
 
@@ -47,7 +67,7 @@ static void trim(const struct seam *seam, struct raft_append_entries *append)
             break;
         }
     }
-    if (seam->needs_state || is_full(seam)) {
+    if (seam->needs_state || is_full(seam) || is_hasty(seam, append)) {
         release_entries(append);
     }
     /* Beyond the last entry, libraft would take the last entry's index as committed, even if that

@@ -16,7 +16,7 @@
 #include "storage/bulk.h"
 
 /* Pages that are written wait in memory until then. */
-#define STEP_BYTES (2u << 20)
+#define STEP_BYTES (1024u << 10)
 
 struct image_import {
     struct bulk *bulk;

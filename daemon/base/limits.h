@@ -64,6 +64,7 @@
 #define LIMIT_UNEXECUTED_BYTES  (8u << 20)  /* Committed, not executed: a leader waits beyond. */
 #define LIMIT_APPLY_BYTES       (64u << 20) /* Committed entries that wait for the apply thread. */
 #define LIMIT_REPLAY_ENTRIES    4096u        /* A new node gets the state instead of more. */
+#define LIMIT_REPLAY_RATE       (16u << 20)  /* Bytes per second of log that its state is ahead of. */
 #define LIMIT_FLUSH_BYTES       (32u << 20) /* Executed, not in LMDB: a flush begins ... */
 #define LIMIT_FLUSH_RECORDS     65536u /* ... or with so many records: each may dirty a page. */
 #define LIMIT_PEER_QUEUE_BYTES  (32u << 20) /* Bytes queued towards one peer. */
