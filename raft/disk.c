@@ -177,6 +177,7 @@ static enum status check_log(const struct disk_options *options, struct error *e
     if (status != STATUS_OK) {
         return status;
     }
+    segments_drop_unused(options->directory);
     if (summary.torn) {
         log_info("raft",
                  "the last write to the log was cut off, as a crash does last_index=%" PRIu64,

@@ -8,7 +8,7 @@
  * The layout is that of libraft 0.22 (raft/uv.h): closed segments FIRST-LAST, open ones open-N,
  * each a u64 format (1) and batches: u32 checksum of the header, u32 of the data, the header (u64
  * number of entries; per entry u64 term, u8 type, u32 size in the last 4 of 8 bytes), the data.
- * Reads files only; any thread. */
+ * Any thread. */
 #ifndef HOLDFAST_RAFT_SEGMENTS_H
 #define HOLDFAST_RAFT_SEGMENTS_H
 
@@ -34,6 +34,11 @@ struct segments_summary {
  * @stored; STATUS_UNSUPPORTED: a format of a later libraft; STATUS_IO, STATUS_PERMISSION. */
 MUST_USE enum status segments_check(const char *directory, uint64_t stored,
                                     struct segments_summary *summary, struct error *error);
+
+/* Remove segments that were prepared and never written, after segments_check() and while libraft
+ * does not use the directory: it would read them to the end, 64 MiB each, only to do the same.
+ * What cannot be removed is left to it. */
+void segments_drop_unused(const char *directory);
 
 /* An entry of the log, borrowed during the call; of @type 1 (commands), 2 (a barrier) or 3 (a
  * configuration). Anything but STATUS_OK ends the reading with that. */

@@ -1,5 +1,6 @@
 /* The check of the log's files: what a crash leaves is let through, everything else is refused. */
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -371,6 +372,39 @@ static void nothing_may_follow_a_torn_segment(void **state)
     assert_true(f->summary.torn);
 }
 
+static bool is_there(const struct fixture *f, const char *name)
+{
+    char path[256];
+
+    (void)snprintf(path, sizeof path, "%s/%s", f->directory, name);
+    return access(path, F_OK) == 0;
+}
+
+static void segments_that_were_never_used_are_removed(void **state)
+{
+    struct fixture *f = *state;
+    char path[256];
+    int fd;
+
+    save_good_log(f);
+    (void)snprintf(path, sizeof path, "%s/open-2", f->directory);
+    fd = open(path, O_WRONLY | O_CREAT, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(posix_fallocate(fd, 0, 1 << 20), 0);
+    assert_int_equal(close(fd), 0);
+    begin(f);
+    add_zeros(f, 4096); /* Written, and so not known to be unused without reading. */
+    save(f, "open-3");
+
+    assert_int_equal(check(f, 0), STATUS_OK);
+    segments_drop_unused(f->directory);
+    assert_true(is_there(f, "open-1"));
+    assert_false(is_there(f, "open-2"));
+    assert_true(is_there(f, "open-3"));
+    assert_int_equal(check(f, 0), STATUS_OK);
+    segments_drop_unused("/nonexistent");
+}
+
 static void a_later_format_is_not_supported(void **state)
 {
     struct fixture *f = *state;
@@ -455,6 +489,7 @@ int main(void)
         TEST(a_term_that_goes_down_is_refused),
         TEST(a_missing_directory_is_told),
         TEST(a_check_that_fails_says_nothing_of_the_log),
+        TEST(segments_that_were_never_used_are_removed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
