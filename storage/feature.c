@@ -8,6 +8,15 @@
 /* u8 format, u8 feature level. */
 #define HEADER_BYTES 2
 
+enum status feature_level_decode(struct slice record, unsigned *level)
+{
+    if (record.size != HEADER_BYTES || record.data[0] != STATE_FORMAT) {
+        return STATUS_UNSUPPORTED;
+    }
+    *level = record.data[1];
+    return STATUS_OK;
+}
+
 enum status feature_level_read(struct txn *txn, unsigned *level)
 {
     struct key key = key_header();
@@ -15,14 +24,7 @@ enum status feature_level_read(struct txn *txn, unsigned *level)
     enum status status = txn_get(txn, key_slice(&key), &header);
 
     *level = FEATURE_LEVEL_FIRST;
-    if (status != STATUS_OK) {
-        return status;
-    }
-    if (header.size != HEADER_BYTES || header.data[0] != STATE_FORMAT) {
-        return STATUS_UNSUPPORTED;
-    }
-    *level = header.data[1];
-    return STATUS_OK;
+    return status == STATUS_OK ? feature_level_decode(header, level) : status;
 }
 
 enum status feature_level_write(struct txn *txn, unsigned level)

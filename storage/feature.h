@@ -24,8 +24,10 @@
 /* Of a new cluster, until all have said what they know. */
 #define FEATURE_LEVEL_FIRST 1
 
-/* The cluster's level, in the record that also holds the state's format. STATUS_NOT_FOUND: nothing
- * was executed yet, and it is the first. STATUS_UNSUPPORTED: the state has a later format. */
+/* The cluster's level, in the record that also holds the state's format (key_header()).
+ * STATUS_NOT_FOUND: nothing was executed yet, and it is the first. STATUS_UNSUPPORTED: the state
+ * has a later format. */
+MUST_USE enum status feature_level_decode(struct slice record, unsigned *level);
 MUST_USE enum status feature_level_read(struct txn *txn, unsigned *level);
 MUST_USE enum status feature_level_write(struct txn *txn, unsigned level);
 

@@ -9,6 +9,7 @@
 
 #include "daemon/base/files.h"
 #include "daemon/base/limits.h"
+#include "storage/feature.h"
 #include "storage/image_file.h"
 #include "storage/keys.h"
 #include "storage/rows.h"
@@ -25,6 +26,7 @@ struct contents {
     struct image_totals totals;
     uint64_t by_kind[UINT8_MAX + 1];
     json_t *members; /* Their names. */
+    unsigned feature_level;
     struct progress progress;
     uint64_t file_bytes;
 };
@@ -35,8 +37,13 @@ static enum status on_record(void *data, struct slice key, struct slice payload,
     struct contents *contents = data;
     struct member_row row;
 
-    (void)error;
     contents->by_kind[key.data[0]]++;
+    if (key.data[0] == KEY_HEADER &&
+        feature_level_decode(payload, &contents->feature_level) != STATUS_OK) {
+        return error_set(error, STATUS_UNSUPPORTED,
+                         "the state in the image has a format that a later version of Holdfast "
+                         "wrote");
+    }
     if (key.data[0] == KEY_MEMBER && member_row_decode(payload, &row) == STATUS_OK) {
         (void)json_array_append_new(
             contents->members,
@@ -59,7 +66,9 @@ static enum status read_contents(const struct image_file *file, struct contents 
     struct image_reader *reader = image_reader_open();
     enum status status;
 
-    *contents = (struct contents){.members = json_array(), .file_bytes = image_file_bytes(file)};
+    *contents = (struct contents){.members = json_array(),
+                                  .feature_level = FEATURE_LEVEL_FIRST,
+                                  .file_bytes = image_file_bytes(file)};
     progress_begin(&contents->progress, "verifying");
     status = image_file_feed(file, reader, on_record, contents, on_checked, error);
     progress_end(&contents->progress);
@@ -108,11 +117,11 @@ static json_t *contents_to_json(const char *path, const struct contents *content
     image_digest_text(contents->totals.digest, digest);
     text_time(state->time_ms, time_text);
     return json_pack(
-        "{s:s, s:s, s:o, s:o, s:o, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:O}", "file",
-        path, "cluster_id", contents->facts.cluster_id, "revision", number(state->revision),
-        "applied_index", number(state->applied_index), "term", number(state->applied_term), "time",
-        time_text, "state_hash", hash_text, "digest", digest, "bytes",
-        number(contents->totals.file_bytes), "content_bytes",
+        "{s:s, s:s, s:o, s:o, s:o, s:o, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:O}",
+        "file", path, "cluster_id", contents->facts.cluster_id, "revision", number(state->revision),
+        "applied_index", number(state->applied_index), "term", number(state->applied_term),
+        "feature_level", number(contents->feature_level), "time", time_text, "state_hash",
+        hash_text, "digest", digest, "bytes", number(contents->totals.file_bytes), "content_bytes",
         number(contents->totals.content_bytes), "records", number(contents->totals.records),
         "namespaces", number(contents->by_kind[KEY_NAMESPACE]), "sessions",
         number(contents->by_kind[KEY_SESSION]), "events", number(contents->by_kind[KEY_EVENT]),
@@ -135,6 +144,7 @@ static void print_contents(struct cli *cli, const json_t *json)
         {"time", "time"},
         {"applied_index", "log index"},
         {"term", "term"},
+        {"feature_level", "features"},
         {"members", "members"},
         {"namespaces", "namespaces"},
         {"sessions", "sessions"},

@@ -340,6 +340,7 @@ static void a_snapshot_under_load_becomes_a_cluster(void **state)
     stop_writers(f);
     assert_null(writers_failure(&f->writers));
     assert_true(holdfast(f, "snapshot inspect %s -o json", image));
+    assert_int_equal(told(f, "feature_level"), 1);
     counts[0] = told(f, "sessions");
     counts[1] = told(f, "events");
     counts[2] = told(f, "items");
