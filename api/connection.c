@@ -19,63 +19,22 @@
  * - The client closes its side: what it sent is answered, then ENDING.
  * - The connection breaks, or the client does not read: CLOSED. A request that is being worked on
  * is gone, and the memory waits for its answer. */
-#include "api/connection.h"
+#include "api/connection_private.h"
 
 #include <stdlib.h>
 
-#include "api/http.h"
 #include "api/metrics.h"
 #include "daemon/base/check.h"
 #include "daemon/base/memory.h"
 
 #define READ_BYTES     8192  /* The first buffer of a connection. */
 #define READ_MAX_BYTES 65536 /* Room made for one read of a body. */
-#define OVER_LIMIT     64    /* Connections beyond the maximum that are told so. */
-#define SWEEPS         8     /* Looks at each connection per shortest time-out. */
-#define MIN_SWEEP_MS   10
-#define MAX_SWEEP_MS   1000
-
-enum connection_state { IDLE, READING, WORKING, STREAMING, ENDING, CLOSED, STATES };
-
-struct connection {
-    struct connections *all;
-    struct link link;  /* In all->all. */
-    struct link dirty; /* In all->dirty if is_dirty. */
-    uv_tcp_t tcp;
-    uv_write_t write;
-    uv_shutdown_t shutdown;
-    enum connection_state state;
-    bool is_reading; /* libuv reads for us. */
-    bool is_dirty;
-    bool is_writing; /* libuv writes what is in sending. */
-    bool is_shut;    /* Our side was shut. */
-    bool is_processing;
-    bool is_closed;    /* The handle is. */
-    bool at_end;       /* The client closed its side. */
-    bool keep_alive;   /* After the current answer. */
-    bool continued;    /* "100 Continue" was sent, or is not needed any more. */
-    uint64_t since_ms; /* The state began, or within READING the body did. */
-    uint64_t progress_ms;
-    size_t unsent_then; /* At progress_ms. */
-    size_t large_bytes; /* Its part of shared->large_bytes. */
-    struct buffer in;   /* The message begins at start. */
-    size_t start;
-    size_t discarded_bytes;     /* Since the last answer. */
-    struct buffer ahead;        /* What came while a request was worked on. */
-    struct buffer out;          /* Answers that wait for the end of the turn. */
-    struct buffer sending;      /* Answers that libuv is writing. */
-    struct body_source *source; /* STREAMING. */
-    uint64_t streamed_bytes;    /* Of it. */
-    struct http http;
-    struct request request;
-};
 
 static void process(struct connection *c);
 static void stream(struct connection *c);
-static void update_reading(struct connection *c);
 static void maybe_free(struct connection *c);
 
-static uint64_t now_ms(const struct connection *c)
+uint64_t connection_now_ms(const struct connection *c)
 {
     return uv_now(&c->all->thread->loop);
 }
@@ -92,7 +51,7 @@ static void move(struct connection *c, enum connection_state state)
 
     CHECK(allowed[c->state] & 1u << state);
     c->state = state;
-    c->since_ms = now_ms(c);
+    c->since_ms = connection_now_ms(c);
 }
 
 static size_t unsent(const struct connection *c)
@@ -100,7 +59,7 @@ static size_t unsent(const struct connection *c)
     return c->out.size + (c->is_writing ? c->sending.size : 0);
 }
 
-static bool has_input(const struct connection *c)
+bool connection_has_input(const struct connection *c)
 {
     return c->start < c->in.size || c->ahead.size > 0;
 }
@@ -151,7 +110,7 @@ static void maybe_free(struct connection *c)
     free(c);
 }
 
-static void close_now(struct connection *c)
+void connection_close(struct connection *c)
 {
     if (c->state == CLOSED) {
         return;
@@ -174,7 +133,7 @@ static void on_shutdown(uv_shutdown_t *shutdown, int rv)
     struct connection *c = shutdown->data;
 
     if (rv != 0 || c->at_end) {
-        close_now(c);
+        connection_close(c);
     }
 }
 
@@ -182,10 +141,10 @@ static void on_shutdown(uv_shutdown_t *shutdown, int rv)
 static void shut(struct connection *c)
 {
     c->is_shut = true;
-    c->since_ms = now_ms(c);
+    c->since_ms = connection_now_ms(c);
     c->shutdown.data = c;
     if (uv_shutdown(&c->shutdown, (uv_stream_t *)&c->tcp, on_shutdown) != 0) {
-        close_now(c); /* The client is not connected any more. */
+        connection_close(c); /* The client is not connected any more. */
     }
 }
 
@@ -206,7 +165,7 @@ static void after_sending(struct connection *c)
         stream(c);
     } else if (c->state == ENDING) {
         shut(c);
-    } else if (may_parse(c) && (has_input(c) || c->at_end)) {
+    } else if (may_parse(c) && (connection_has_input(c) || c->at_end)) {
         process(c);
     }
 }
@@ -218,7 +177,7 @@ static void on_written(uv_write_t *write, int rv)
     c->is_writing = false;
     buffer_close(&c->sending);
     if (rv != 0) {
-        close_now(c);
+        connection_close(c);
     } else if (c->out.size > 0) {
         mark_dirty(c);
     } else {
@@ -234,7 +193,7 @@ static void send_out(struct connection *c)
     int sent = c->state == STREAMING ? UV_EAGAIN : uv_try_write((uv_stream_t *)&c->tcp, &buf, 1);
 
     if (sent < 0 && sent != UV_EAGAIN) {
-        close_now(c);
+        connection_close(c);
         return;
     }
     sent = sent < 0 ? 0 : sent;
@@ -251,11 +210,11 @@ static void send_out(struct connection *c)
     buf = uv_buf_init((char *)c->sending.data + sent, (unsigned)(c->sending.size - (size_t)sent));
     c->write.data = c;
     c->is_writing = true;
-    c->progress_ms = now_ms(c);
+    c->progress_ms = connection_now_ms(c);
     c->unsent_then = buf.len;
     if (uv_write(&c->write, (uv_stream_t *)&c->tcp, &buf, 1, on_written) != 0) {
         c->is_writing = false;
-        close_now(c);
+        connection_close(c);
     }
 }
 
@@ -290,7 +249,7 @@ static void append_response(struct connection *c, const struct response *respons
  * ---------------------------------------------------------------------------------------*/
 
 /* Keep the books on large buffers. */
-static void count_memory(struct connection *c)
+void connection_count_memory(struct connection *c)
 {
     atomic_size_t *sum = &c->all->shared->large_bytes;
     size_t large = c->in.capacity > LIMIT_AHEAD_BYTES ? c->in.capacity : 0;
@@ -312,7 +271,7 @@ static void drop_message(struct connection *c)
         buffer_clear(&c->in);
         if (c->in.capacity > LIMIT_AHEAD_BYTES) {
             buffer_close(&c->in);
-            count_memory(c);
+            connection_count_memory(c);
         }
     }
 }
@@ -323,7 +282,7 @@ static void take_ahead(struct connection *c)
     if (c->ahead.size > 0) {
         buffer_append_slice(&c->in, buffer_slice(&c->ahead));
         buffer_close(&c->ahead);
-        count_memory(c);
+        connection_count_memory(c);
     }
 }
 
@@ -351,7 +310,7 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
         room = missing > READ_MAX_BYTES ? READ_MAX_BYTES : missing < 1024 ? 1024 : (size_t)missing;
     }
     (void)buffer_reserve(&c->in, room);
-    count_memory(c);
+    connection_count_memory(c);
     *buf = uv_buf_init((char *)c->in.data + c->in.size, (unsigned)(c->in.capacity - c->in.size));
 }
 
@@ -360,7 +319,7 @@ static void on_input_end(struct connection *c, bool is_broken)
     c->is_reading = false;
     c->at_end = true;
     if (is_broken || (c->state == ENDING && unsent(c) == 0)) {
-        close_now(c);
+        connection_close(c);
     } else {
         uv_read_stop((uv_stream_t *)&c->tcp);
         process(c);
@@ -382,7 +341,7 @@ static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
     if (c->state == ENDING) {
         c->discarded_bytes += (size_t)nread;
         if (c->discarded_bytes > LIMIT_DISCARDED_BYTES) {
-            close_now(c); /* It is not about to read its answer. */
+            connection_close(c); /* It is not about to read its answer. */
         }
         return;
     }
@@ -392,12 +351,12 @@ static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
         process(c);
     } else {
         c->ahead.size += (size_t)nread;
-        update_reading(c);
+        connection_update_reading(c);
     }
 }
 
 /* Read as long as there is room for what comes. */
-static void update_reading(struct connection *c)
+void connection_update_reading(struct connection *c)
 {
     size_t ahead = c->ahead.size;
     bool wanted;
@@ -414,7 +373,7 @@ static void update_reading(struct connection *c)
     if (!wanted) {
         uv_read_stop((uv_stream_t *)&c->tcp);
     } else if (uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read) != 0) {
-        close_now(c); /* The client is not connected any more. */
+        connection_close(c); /* The client is not connected any more. */
     }
 }
 
@@ -422,17 +381,17 @@ static void update_reading(struct connection *c)
  * ------------------------------------------------------------------------------------*/
 
 /* Nothing more is read from the client after this answer, nor kept. */
-static void end(struct connection *c)
+void connection_end(struct connection *c)
 {
     move(c, ENDING);
     buffer_close(&c->in);
     buffer_close(&c->ahead);
     c->start = 0;
-    count_memory(c);
+    connection_count_memory(c);
     if (unsent(c) == 0) {
-        close_now(c);
+        connection_close(c);
     } else {
-        update_reading(c);
+        connection_update_reading(c);
     }
 }
 
@@ -440,7 +399,7 @@ static void end(struct connection *c)
 static void after_answer(struct connection *c)
 {
     if (!c->keep_alive) {
-        end(c);
+        connection_end(c);
     } else {
         move(c, IDLE);
         drop_message(c);
@@ -457,7 +416,7 @@ static void stream(struct connection *c)
 
     if (c->source->read(c->source, c->streamed_bytes, size, &c->out) != STATUS_OK ||
         c->out.size - before != size) {
-        close_now(c); /* The client sees that its length is not reached. */
+        connection_close(c); /* The client sees that its length is not reached. */
         return;
     }
     c->streamed_bytes += size;
@@ -537,9 +496,9 @@ static void serve(struct connection *c)
 }
 
 /* Answer what is no request we could serve; the connection ends, as what follows has no meaning. */
-static void refuse(struct connection *c, enum problem problem, const char *detail)
+void connection_refuse(struct connection *c, enum problem problem, const char *detail)
 {
-    if (log_limit_allows(&c->all->log_limit, now_ms(c))) {
+    if (log_limit_allows(&c->all->log_limit, connection_now_ms(c))) {
         log_debug("http", "refused a request problem=%s detail=\"%s\"", problem_name(problem),
                   detail);
     }
@@ -558,7 +517,7 @@ static void go_on_with_body(struct connection *c)
 {
     if (!c->continued) {
         c->continued = true;
-        c->since_ms = now_ms(c);
+        c->since_ms = connection_now_ms(c);
         if (c->http.expects_continue && c->http.body.size == 0) {
             buffer_append_string(&c->out, "HTTP/1.1 100 Continue\r\n\r\n");
             mark_dirty(c);
@@ -567,7 +526,7 @@ static void go_on_with_body(struct connection *c)
     if (c->large_bytes > 0 &&
         atomic_load_explicit(&c->all->shared->large_bytes, memory_order_relaxed) >
             LIMIT_LARGE_BODIES_BYTES) {
-        refuse(c, PROBLEM_OVERLOADED, "too many large bodies are arriving at this node");
+        connection_refuse(c, PROBLEM_OVERLOADED, "too many large bodies are arriving at this node");
     }
 }
 
@@ -586,7 +545,7 @@ static bool parse(struct connection *c)
         serve(c);
         return true;
     case HTTP_BAD:
-        refuse(c, c->http.problem, c->http.detail);
+        connection_refuse(c, c->http.problem, c->http.detail);
         return true;
     case HTTP_MORE:
         c->in.size = c->start + size;
@@ -613,190 +572,11 @@ static void process(struct connection *c)
     }
     if (c->at_end && may_parse(c)) {
         if (c->state == READING) {
-            refuse(c, PROBLEM_MALFORMED, "the request ends before it is complete");
+            connection_refuse(c, PROBLEM_MALFORMED, "the request ends before it is complete");
         } else {
-            end(c);
+            connection_end(c);
         }
     }
     c->is_processing = false;
-    update_reading(c);
-}
-
-/* --- Time
- * ----------------------------------------------------------------------------------------*/
-
-static bool is_too_slow(const struct connection *c, uint64_t now)
-{
-    const struct connection_times *times = &c->all->times;
-    uint64_t elapsed_ms = now - c->since_ms;
-
-    if (c->http.stage != HTTP_STAGE_BODY) {
-        return elapsed_ms > times->head_ms;
-    }
-    return elapsed_ms > times->body_grace_ms &&
-           c->http.body.size < (elapsed_ms - times->body_grace_ms) * times->body_rate / 1000;
-}
-
-/* Cut it off if it took nothing of its answers for too long. */
-static void check_writing(struct connection *c, uint64_t now)
-{
-    size_t left = uv_stream_get_write_queue_size((uv_stream_t *)&c->tcp);
-
-    if (left != c->unsent_then) {
-        c->unsent_then = left;
-        c->progress_ms = now;
-    } else if (now - c->progress_ms > c->all->times.write_ms) {
-        close_now(c);
-    }
-}
-
-static void check_time(struct connection *c, uint64_t now)
-{
-    const struct connection_times *times = &c->all->times;
-
-    if (c->is_writing) {
-        check_writing(c, now);
-        return;
-    }
-    switch (c->state) {
-    case IDLE:
-        if (now - c->since_ms > times->idle_ms) {
-            close_now(c);
-        } else if (now - c->since_ms > MAX_SWEEP_MS && c->start == c->in.size) {
-            buffer_close(&c->in); /* Thousands of idle connections hold no buffers. */
-            c->start = 0;
-            count_memory(c);
-        }
-        break;
-    case READING:
-        if (is_too_slow(c, now)) {
-            refuse(c, PROBLEM_REQUEST_TIMEOUT, "the request took too long to arrive");
-        }
-        break;
-    case ENDING:
-        if (c->is_shut && now - c->since_ms > times->linger_ms) {
-            close_now(c);
-        }
-        break;
-    case WORKING:
-    case STREAMING:
-    case CLOSED:
-    case STATES:
-        break;
-    }
-}
-
-static void on_sweep(uv_timer_t *timer)
-{
-    struct connections *all = timer->data;
-    uint64_t now = uv_now(timer->loop);
-    struct link *link = queue_first(&all->all);
-
-    while (link != NULL) {
-        struct connection *c = CONTAINER_OF(link, struct connection, link);
-
-        link = queue_next(&all->all, link); /* Connections leave the list later, from the loop. */
-        check_time(c, now);
-    }
-}
-
-static unsigned smaller(unsigned a, unsigned b)
-{
-    return a < b ? a : b;
-}
-
-static uint64_t sweep_interval_ms(const struct connection_times *times)
-{
-    unsigned shortest =
-        smaller(smaller(times->idle_ms, times->head_ms),
-                smaller(smaller(times->body_grace_ms, times->write_ms), times->linger_ms));
-    unsigned interval_ms = shortest / SWEEPS;
-
-    return interval_ms < MIN_SWEEP_MS ? MIN_SWEEP_MS : smaller(interval_ms, MAX_SWEEP_MS);
-}
-
-/* --- All of a thread
- * -----------------------------------------------------------------------------*/
-
-void connections_start(struct connections *connections)
-{
-    uint64_t interval_ms = sweep_interval_ms(&connections->times);
-
-    queue_init(&connections->all);
-    queue_init(&connections->dirty);
-    connections->count = 0;
-    connections->draining = false;
-    connections->log_limit = (struct log_limit){0};
-    connections->date = (struct response_date){.second = -1};
-    connections->sweep.data = connections;
-    /* Both fail for wrong arguments only. */
-    CHECK(uv_timer_init(&connections->thread->loop, &connections->sweep) == 0);
-    CHECK(uv_timer_start(&connections->sweep, on_sweep, interval_ms, interval_ms) == 0);
-}
-
-static void on_not_accepted(uv_handle_t *handle)
-{
-    struct connection *c = handle->data;
-
-    free(c);
-}
-
-void connections_accept(struct connections *connections, uv_stream_t *listener)
-{
-    struct connections_shared *shared = connections->shared;
-    struct connection *c = memory_new_zeroed(1, sizeof(*c));
-    unsigned open = atomic_load_explicit(&shared->open, memory_order_relaxed);
-
-    c->all = connections;
-    c->tcp.data = c;
-    CHECK(uv_tcp_init(&connections->thread->loop, &c->tcp) == 0);
-    if (uv_accept(listener, (uv_stream_t *)&c->tcp) != 0 || open >= shared->max_open + OVER_LIMIT ||
-        connections->draining) {
-        uv_close((uv_handle_t *)&c->tcp, on_not_accepted);
-        return;
-    }
-    http_init(&c->http);
-    c->since_ms = now_ms(c);
-    queue_push(&connections->all, &c->link);
-    connections->count++;
-    (void)atomic_fetch_add_explicit(&shared->open, 1, memory_order_relaxed);
-    metrics_connection(connections->thread->metrics, 1);
-    if (open >= shared->max_open) {
-        refuse(c, PROBLEM_OVERLOADED, "this node serves as many connections as it may");
-    } else {
-        update_reading(c);
-    }
-}
-
-void connections_drain(struct connections *connections)
-{
-    struct link *link = queue_first(&connections->all);
-
-    connections->draining = true;
-    while (link != NULL) {
-        struct connection *c = CONTAINER_OF(link, struct connection, link);
-
-        link = queue_next(&connections->all, link);
-        if (c->state == IDLE && !has_input(c)) {
-            end(c);
-        }
-    }
-}
-
-void connections_cut(struct connections *connections)
-{
-    struct link *link = queue_first(&connections->all);
-
-    while (link != NULL) {
-        struct connection *c = CONTAINER_OF(link, struct connection, link);
-
-        link = queue_next(&connections->all, link);
-        close_now(c);
-    }
-}
-
-void connections_stop(struct connections *connections)
-{
-    CHECK(connections->count == 0);
-    uv_close((uv_handle_t *)&connections->sweep, NULL);
+    connection_update_reading(c);
 }
