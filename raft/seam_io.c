@@ -114,9 +114,7 @@ static int on_load(struct raft_io *io, raft_term *term, raft_id *voted_for,
     if (rv != 0) {
         return rv;
     }
-    if (!MUTATION(rule8_entries_share_memory)) {
-        loaded_separate(*entries, *n_entries);
-    }
+    loaded_separate(*entries, *n_entries);
     snapshot_index = *snapshot == NULL ? 0 : (*snapshot)->index;
     end = *start_index + *n_entries - 1;
     if (end < snapshot_index) {

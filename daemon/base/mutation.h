@@ -52,7 +52,6 @@
     X(rule5_failed_write_goes_on)                                                                  \
     X(rule6_pointer_before_state)                                                                  \
     X(rule7_log_never_cut)                                                                         \
-    X(rule8_entries_share_memory)                                                                  \
     X(rule8_install_while_taking)                                                                  \
     X(rule8_wrong_hint)                                                                            \
     X(rule9_commit_goes_back)                                                                      \

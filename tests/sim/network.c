@@ -87,13 +87,16 @@ static void deliver_at(struct node *from, struct node *to, uint64_t at_ms,
     sim_at(from->cluster->sim, at_ms, NULL, on_raft_delivery, delivery);
 }
 
-/* What a cut holds back stays in the sender's memory until the connection is given up. */
+/* What a cut holds back, or a process that stands still, stays in the sender's memory until the
+ * connection is given up. */
 static unsigned held_ms(const struct node *from, const struct node *to)
 {
     const struct cluster *cluster = from->cluster;
     bool is_cut = cluster->cut[from->number][to->number] || cluster->cut[to->number][from->number];
 
-    return is_cut || !to->is_alive ? sim_between(cluster->sim, 200, GIVEN_UP_MS) : 0;
+    return is_cut || !to->is_alive || to->owner.paused_ms > sim_now_ms(cluster->sim)
+               ? sim_between(cluster->sim, 200, GIVEN_UP_MS)
+               : 0;
 }
 
 unsigned network_raft_send(void *data, const struct raft_message *message)
