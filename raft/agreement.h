@@ -134,6 +134,8 @@ unsigned agreement_next_turn_ms(const struct agreement *agreement);
 
 /* Other than 0: this node needs a state that has executed this index (state_transfer.h). */
 uint64_t agreement_needed_index(const struct agreement *agreement);
+/* Somebody gets a state, and half of the log that is kept for it until then is written. */
+bool agreement_is_state_urgent(const struct agreement *agreement);
 /* The members that may have it, the best to ask first. */
 unsigned agreement_donors(const struct agreement *agreement, uint64_t ids[LIMIT_MEMBERS]);
 

@@ -494,6 +494,11 @@ unsigned agreement_donors(const struct agreement *agreement, uint64_t ids[LIMIT_
     return n > 0 ? n : linked_donors(agreement, ids);
 }
 
+bool agreement_is_state_urgent(const struct agreement *agreement)
+{
+    return agreement->view.is_log_long;
+}
+
 uint64_t agreement_needed_index(const struct agreement *agreement)
 {
     return agreement->view.needs_state ? agreement->view.needed_index : 0;

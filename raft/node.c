@@ -295,6 +295,7 @@ static void on_tick(uv_timer_t *ticker)
         if (node->ticks++ % (WANT_STATE_MS / TICK_MS) == 0) {
             node_want_state(node);
         }
+        atomic_store(&node->is_state_urgent, agreement_is_state_urgent(node->agreement));
         node_update_members(node);
     }
     node_watch_joining(node);
@@ -511,6 +512,8 @@ static enum status open_spools(struct node *node, struct error *error)
         .directory = identity_images_directory(node->directory),
         .reserve_bytes = 2 * node->options.free_disk_floor_bytes,
         .bytes_per_second = node->options.transfer_rate,
+        .data = node,
+        .is_urgent = node_is_state_urgent,
     };
 
     return image_spools_open(&options, &node->spools, error);

@@ -206,7 +206,7 @@ struct node_member {
     uint64_t last_contact_ms; /* Milliseconds since it was heard; UINT64_MAX: never. 0 for self. */
     bool state_differs;       /* It has another state at the same index than this node. */
     bool healthy;             /* Heard within a second and not short of disk. */
-    bool needs_state;         /* It is further behind than the leader's log reaches, ... */
+    bool needs_state;         /* It is further behind than the leader's log, or new and far, ... */
     struct state_progress receiving; /* ... and so far with getting another member's state. */
     bool is_drained;
     bool is_leaving; /* It is being removed. */
@@ -217,7 +217,7 @@ struct node_member {
 #define NODE_CAUSE_FORMING     1u  /* The cluster is not formed yet. */
 #define NODE_CAUSE_NO_LEADER   2u  /* It sees no leader. */
 #define NODE_CAUSE_BEHIND      4u  /* It has not executed what was committed when it started. */
-#define NODE_CAUSE_NEEDS_STATE 8u  /* It is further behind than the leader's log reaches. */
+#define NODE_CAUSE_NEEDS_STATE 8u  /* It waits for the state from another member. */
 #define NODE_CAUSE_SLOW_DISK   16u /* A log write is pending for over a second. */
 #define NODE_CAUSE_CLOSING     32u
 #define NODE_CAUSE_JOINING     64u /* It waits to be taken in, or for its first state. */

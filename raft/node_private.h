@@ -64,8 +64,9 @@ struct node {
     uint64_t leave_until_ms;
     unsigned ticks;
 
-    atomic_bool is_closing; /* node_close() was called. */
-    atomic_bool has_exited; /* on_exit() was called. */
+    atomic_bool is_closing;      /* node_close() was called. */
+    atomic_bool is_state_urgent; /* agreement_is_state_urgent(), for other threads. */
+    atomic_bool has_exited;      /* on_exit() was called. */
 
     pthread_mutex_t status_mutex;
     struct node_status status; /* As published. */
@@ -93,6 +94,8 @@ MUST_USE enum status node_begin(struct node *node, struct error *error);
 MUST_USE enum status node_install_received(struct node *node, struct error *error);
 /* Give state to others, and take it if this node needs it. */
 MUST_USE enum status node_open_transfer(struct node *node, struct error *error);
+/* Any thread: agreement_is_state_urgent() of this struct node. */
+bool node_is_state_urgent(void *node);
 /* The consensus thread, every now and then: have state brought if it is needed. */
 void node_want_state(struct node *node);
 /* Who this node says it is. */

@@ -35,6 +35,11 @@ static bool has_executed(void *data, uint64_t index)
     return visible.index >= index;
 }
 
+bool node_is_state_urgent(void *node)
+{
+    return atomic_load(&((struct node *)node)->is_state_urgent);
+}
+
 static void on_state(void *data, const struct image_facts *facts)
 {
     struct error error;
@@ -55,6 +60,7 @@ enum status node_open_transfer(struct node *node, struct error *error)
         .bytes_per_second = node->options.transfer_rate,
         .data = node,
         .has_executed = has_executed,
+        .is_urgent = node_is_state_urgent,
         .on_state = on_state,
     };
 

@@ -438,6 +438,9 @@ void seam_view(struct seam *seam, struct seam_view *view)
         .heard_ms = seam->heard_ms,
         .heard_commit_index = seam->heard_commit_index,
         .oldest_append_ms = seam_oldest_append_ms(seam),
+        .is_log_long =
+            seam->holds_log && seam->unsnapshotted_bytes >
+                                   HELD_THRESHOLDS / 2 * seam->options.snapshot_threshold_bytes,
         .configuration_index = raft->configuration_uncommitted_index != 0
                                    ? raft->configuration_uncommitted_index
                                    : raft->configuration_committed_index,

@@ -157,11 +157,19 @@ static void on_ask(struct guest *guest, const struct frame_state_ask *ask)
 
 /* --- Sending --- */
 
+static bool is_urgent(const struct state_sender *sender)
+{
+    return sender->options.is_urgent != NULL && sender->options.is_urgent(sender->options.data);
+}
+
 /* What a piece holds when it is unpacked is what it costs: the receiver's work and disk. */
 static void pay(struct state_sender *sender, struct slice bytes)
 {
     struct image_piece piece;
 
+    if (is_urgent(sender)) {
+        return;
+    }
     if (image_piece_look(bytes, &piece, NULL) == STATUS_OK) {
         pace_spend(&sender->pace, piece.content_bytes);
     } else { /* It was damaged on the disk, which the receiver finds. */
@@ -215,7 +223,8 @@ static bool may_send(struct guest *guest)
     struct state_sender *sender = guest->sender;
 
     return guest->n_pulls > 0 && channel_queued_bytes(guest->channel) < QUEUED_BYTES &&
-           (guest->piece.size > 0 || pace_allows(&sender->pace, uv_now(sender->options.loop)));
+           (guest->piece.size > 0 || is_urgent(sender) ||
+            pace_allows(&sender->pace, uv_now(sender->options.loop)));
 }
 
 /* The guest may be gone after it. */

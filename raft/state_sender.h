@@ -27,6 +27,7 @@ struct state_sender_options {
     uint64_t bytes_per_second; /* Of state, to all receivers; 0: LIMIT_TRANSFER_RATE. */
     /* Has this node executed @index? An image from before is not offered. */
     bool (*has_executed)(void *data, uint64_t index);
+    bool (*is_urgent)(void *data); /* The rate is not to be kept for now. May be NULL. */
     void *data;
 };
 

@@ -204,6 +204,7 @@ static void open_parts(struct state_transfer *transfer)
         .bytes_per_second = options->bytes_per_second,
         .data = options->data,
         .has_executed = options->has_executed,
+        .is_urgent = options->is_urgent,
     };
 
     transfer->receiver = state_receiver_open(&receiver);

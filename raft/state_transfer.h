@@ -17,6 +17,8 @@ struct state_transfer_options {
     void *data;
     /* The transfer's thread: has this node executed @index? */
     bool (*has_executed)(void *data, uint64_t index);
+    /* The same: the rate is not to be kept for now. May be NULL. */
+    bool (*is_urgent)(void *data);
     /* The transfer's thread, once: the state is in the directory, durably. */
     void (*on_state)(void *data, const struct image_facts *facts);
 };

@@ -34,6 +34,7 @@
 #include "storage/image_file.h"
 
 #define FILE_PREFIX "image-"
+#define MAX_WAIT_MS 100u /* Until it is looked again whether there is any hurry. */
 
 struct image_spool {
     struct link link; /* In spools->list, if is_listed; in spools->dead, if nobody has it. */
@@ -258,15 +259,26 @@ static void wait_until(struct image_spools *spools, uint64_t ms)
     }
 }
 
+static bool is_urgent(const struct image_spools *spools)
+{
+    return spools->options.is_urgent != NULL && spools->options.is_urgent(spools->options.data);
+}
+
 /* Wait until the rate allows more; not when the node is shutting down. */
 static void keep_pace(struct making *making, uint64_t bytes)
 {
     struct image_spools *spools = making->spools;
 
+    if (is_urgent(spools)) {
+        return;
+    }
     pace_spend(&making->pace, bytes);
     lock(spools);
-    while (!atomic_load(&spools->is_closing) && !pace_allows(&making->pace, now_ms())) {
-        wait_until(spools, now_ms() + pace_wait_ms(&making->pace));
+    while (!atomic_load(&spools->is_closing) && !pace_allows(&making->pace, now_ms()) &&
+           !is_urgent(spools)) {
+        uint64_t wait_ms = pace_wait_ms(&making->pace);
+
+        wait_until(spools, now_ms() + (wait_ms < MAX_WAIT_MS ? wait_ms : MAX_WAIT_MS));
     }
     unlock(spools);
 }

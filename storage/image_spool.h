@@ -23,6 +23,9 @@ struct image_spools_options {
     unsigned keep_ms;          /* Since it was used last. */
     unsigned max_age_ms;       /* Since it was made, whoever uses it. */
     uint64_t bytes_per_second; /* Of state that is read for an image. 0: LIMIT_TRANSFER_RATE. */
+    void *data;
+    /* The thread of the images: that rate is not to be kept for now. May be NULL. */
+    bool (*is_urgent)(void *data);
 };
 
 /* STATUS_IO, STATUS_PERMISSION: the directory cannot be used. */

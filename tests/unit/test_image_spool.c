@@ -366,13 +366,11 @@ static void closing_answers_who_waits(void **state)
     image_spool_release(wanted.request.status == STATUS_OK ? wanted.request.spool : NULL);
 }
 
-/* A rate that would take months; closing does not wait for it. */
-static void an_image_is_made_no_faster_than_allowed(void **state)
+/* A few MiB, and a rate that would take months. */
+static void set_a_low_rate(struct fixture *f)
 {
-    struct fixture *f = *state;
     static char value[1000001];
     struct operation operation;
-    struct wanted wanted;
 
     memset(value, '1', sizeof value - 1);
     for (unsigned i = 0; i < 3; i++) {
@@ -384,12 +382,46 @@ static void an_image_is_made_no_faster_than_allowed(void **state)
     }
     state_commit(f->state);
     f->options.bytes_per_second = 1;
+}
+
+/* Closing does not wait for it. */
+static void an_image_is_made_no_faster_than_allowed(void **state)
+{
+    struct fixture *f = *state;
+    struct wanted wanted;
+
+    set_a_low_rate(f);
     open_spools(f);
     assert_false(ask(f, &wanted));
     image_spools_close(f->spools);
     f->spools = NULL;
     await(f, &wanted);
     assert_int_equal(wanted.request.status, STATUS_CLOSED);
+}
+
+static bool is_urgent(void *data)
+{
+    return atomic_load((atomic_bool *)data);
+}
+
+static void an_image_that_gets_urgent_is_made_at_once(void **state)
+{
+    struct fixture *f = *state;
+    struct wanted wanted;
+    atomic_bool urgent;
+
+    atomic_init(&urgent, false);
+    set_a_low_rate(f);
+    f->options.data = &urgent;
+    f->options.is_urgent = is_urgent;
+    open_spools(f);
+    assert_false(ask(f, &wanted));
+    atomic_store(&urgent, true);
+    await(f, &wanted);
+    assert_int_equal(wanted.request.status, STATUS_OK);
+    image_spool_release(wanted.request.spool);
+    image_spools_close(f->spools); /* While its options are there. */
+    f->spools = NULL;
 }
 
 static void what_an_earlier_process_left_is_removed(void **state)
@@ -432,6 +464,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_request_can_be_taken_back, setup, teardown),
         cmocka_unit_test_setup_teardown(closing_answers_who_waits, setup, teardown),
         cmocka_unit_test_setup_teardown(an_image_is_made_no_faster_than_allowed, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_image_that_gets_urgent_is_made_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(what_an_earlier_process_left_is_removed, setup, teardown),
         cmocka_unit_test_setup_teardown(a_directory_that_cannot_be_used_is_told, setup, teardown),
     };

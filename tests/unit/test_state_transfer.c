@@ -37,6 +37,7 @@ struct fixture {
     uint64_t sent_before; /* By senders that are closed. */
     uint64_t rate;
     bool is_behind; /* The donor has not executed anything. */
+    bool is_urgent;
     bool is_closing;
     unsigned n_done;
     struct image_facts facts;
@@ -51,6 +52,11 @@ static bool has_executed(void *data, uint64_t index)
     return !f->is_behind && index <= f->state->index;
 }
 
+static bool is_urgent(void *data)
+{
+    return ((const struct fixture *)data)->is_urgent;
+}
+
 static void open_sender(struct fixture *f)
 {
     const struct state_sender_options options = {
@@ -60,6 +66,7 @@ static void open_sender(struct fixture *f)
         .cluster_id = PEER_UUID,
         .bytes_per_second = f->rate,
         .has_executed = has_executed,
+        .is_urgent = is_urgent,
         .data = f,
     };
 
@@ -305,6 +312,10 @@ static void nothing_is_sent_that_the_rate_does_not_allow(void **state)
     assert_true(first < 1000);
     run_for(f, 200);
     assert_int_equal(sent(f), first);
+
+    f->is_urgent = true;
+    peer_run_until(f->peer, is_done);
+    assert_received(f);
 }
 
 static void a_broken_connection_costs_only_what_was_under_way(void **state)
