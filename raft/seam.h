@@ -86,7 +86,7 @@ struct seam_view {
     uint64_t heard_ms;           /* When a leader was last heard; 0: never. Not of this node. */
     uint64_t heard_commit_index; /* What the first leader that was heard called committed. */
     uint64_t oldest_append_ms;   /* Age of the oldest log write in flight; 0: none. */
-    bool is_log_long; /* It is kept for somebody (seam_hold_log()), half the time is up. */
+    bool is_log_long; /* Half of what is kept for somebody (seam_hold_log()) is written. */
     uint64_t snapshots;
     uint64_t appends;
     uint64_t append_nanoseconds;
