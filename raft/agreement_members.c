@@ -611,12 +611,14 @@ static void watch_drain(struct agreement *agreement)
     }
 }
 
-/* This node was removed, and has seen so itself: the others have gone on without it. */
+/* This node was removed, and has seen so itself: the others have gone on without it. (One that was
+ * given a state, and not yet the log that led to it, may not know yet that it has a role.) */
 static void watch_removal(struct agreement *agreement)
 {
     struct error error;
 
     if (agreement->own_role != NODE_ROLE_NONE || agreement->n_peers == 0 ||
+        agreement->view.commit_index < agreement->changes.table.applied_index ||
         membership_find_removed(&agreement->changes.table, agreement->options.self) == NULL) {
         return;
     }

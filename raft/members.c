@@ -22,6 +22,7 @@ struct members {
     unsigned n_known;
     struct known known[LIMIT_MEMBERS];
     bool has_configuration;
+    uint64_t configuration_as_of; /* Log index. */
     unsigned n_configuration;
     uint64_t configuration[LIMIT_MEMBERS];
     struct membership_table table;
@@ -107,11 +108,13 @@ void members_set_formed(struct members *members, const struct identity *identity
     unlock(members);
 }
 
-void members_set_configuration(struct members *members, const uint64_t *ids, unsigned n_ids)
+void members_set_configuration(struct members *members, const uint64_t *ids, unsigned n_ids,
+                               uint64_t index)
 {
     CHECK(n_ids <= LIMIT_MEMBERS);
     lock(members);
     members->has_configuration = true;
+    members->configuration_as_of = index;
     members->n_configuration = n_ids;
     memcpy(members->configuration, ids, n_ids * sizeof *ids);
     unlock(members);
@@ -286,6 +289,7 @@ bool members_was_removed(struct members *members, uint64_t id)
 
     lock(members);
     was_removed = members->has_configuration &&
+                  members->table.applied_index <= members->configuration_as_of &&
                   membership_find_removed(&members->table, id) != NULL &&
                   !is_configured(members, id);
     unlock(members);

@@ -16,9 +16,12 @@ void members_close(struct members *members); /* Accepts NULL. */
 /* The members that formed the cluster, or that were there when this node joined. */
 void members_set_formed(struct members *members, const struct identity *identity);
 
-/* Who is in libraft's committed configuration: one that was removed is still reached until it is
- * out. Before the first call, nobody counts as removed. */
-void members_set_configuration(struct members *members, const uint64_t *ids, unsigned n_ids);
+/* Who is in libraft's committed configuration, as of log index @index: one that was removed is
+ * still reached until it is out. Nobody counts as removed before the first call, and while the
+ * table is of a later index: a node that was given a state gets the log that led to it afterwards,
+ * and may not know yet who joined before the removal was asked for. */
+void members_set_configuration(struct members *members, const uint64_t *ids, unsigned n_ids,
+                               uint64_t index);
 
 /* Read the table. Keeps what it had if that fails. */
 MUST_USE enum status members_read(struct members *members, struct view *view, struct store *store,

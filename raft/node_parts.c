@@ -304,7 +304,7 @@ static void update_configuration(struct node *node)
     for (unsigned i = 0; i < configuration->n_members; i++) {
         ids[i] = configuration->members[i].id;
     }
-    members_set_configuration(node->members, ids, configuration->n_members);
+    members_set_configuration(node->members, ids, configuration->n_members, view.commit_index);
     free(configuration);
 }
 

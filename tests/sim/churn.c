@@ -365,7 +365,8 @@ static bool knows_of_removal(const struct node *node, uint64_t id)
     for (unsigned i = 0; i < configuration.n_members; i++) {
         knows = knows && configuration.members[i].id != id;
     }
-    return knows && view.configuration_index <= view.commit_index && configuration.n_members > 0;
+    return knows && view.configuration_index <= view.commit_index && configuration.n_members > 0 &&
+           view.commit_index >= node->executor.now.applied;
 }
 
 /* It ends, and its machine is wiped, to be used again. */
