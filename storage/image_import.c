@@ -15,8 +15,9 @@
 #include "daemon/base/memory.h"
 #include "storage/bulk.h"
 
-/* Pages that are written wait in memory until then. */
-#define STEP_BYTES (1024u << 10)
+/* Pages that are written wait in memory until then; more of them at once would keep the disk busy
+ * for longer than others on it can wait to sync a log. */
+#define STEP_BYTES (1u << 20)
 
 struct image_import {
     struct bulk *bulk;

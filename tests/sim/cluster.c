@@ -249,9 +249,10 @@ bool cluster_lose_log(struct cluster *cluster, unsigned number)
         stored <= node->disk.snapshot_index + 1) {
         return false;
     }
+    /* One that is about to begin with another's state has all of that, and may start (seed 917346).
+     */
     if (node->executor.has_received) {
-        return false; /* It begins with a state that has all of that, and may start (seed 917346).
-                       */
+        return false;
     }
     sim_disk_cut(&node->disk, stored - 1);
     sim_trace(cluster->sim, "node %u loses its log from %" PRIu64 " on", number, stored - 1);
