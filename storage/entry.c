@@ -61,10 +61,16 @@ static uint64_t checksum_of(struct slice bytes, size_t size)
                                 XXH3_64bits(header, sizeof header));
 }
 
+/* How many zeros follow an entry of @size bytes. */
+static size_t padding_behind(size_t size)
+{
+    return (ENTRY_ALIGNMENT - size % ENTRY_ALIGNMENT) % ENTRY_ALIGNMENT;
+}
+
 void entry_finish(struct buffer *buffer)
 {
     size_t size = buffer->size - ENTRY_HEADER_BYTES;
-    size_t padding = (ENTRY_ALIGNMENT - buffer->size % ENTRY_ALIGNMENT) % ENTRY_ALIGNMENT;
+    size_t padding = padding_behind(buffer->size);
 
     CHECK(buffer->size >= ENTRY_HEADER_BYTES);
     CHECK(size <= UINT32_MAX);
@@ -76,14 +82,15 @@ void entry_finish(struct buffer *buffer)
     }
 }
 
-static bool is_padding(struct slice bytes)
+/* @rest must be nothing but the padding of an entry of @size bytes: an entry has one encoding. */
+static bool is_padding(struct slice rest, size_t size)
 {
-    for (size_t i = 0; i < bytes.size; i++) {
-        if (bytes.data[i] != 0) {
+    for (size_t i = 0; i < rest.size; i++) {
+        if (rest.data[i] != 0) {
             return false;
         }
     }
-    return bytes.size < ENTRY_ALIGNMENT;
+    return rest.size == padding_behind(size);
 }
 
 /* Take one bundle off @walk without looking at its commands. */
@@ -165,7 +172,7 @@ enum status entry_decode(struct slice bytes, struct entry *entry, struct error *
     size = wire_get_u32(&reader);
     checksum = wire_get_u64(&reader);
     decoded.bundles = wire_get_raw(&reader, size);
-    if (reader.failed || !is_padding(reader.rest)) {
+    if (reader.failed || !is_padding(reader.rest, bytes.size - reader.rest.size)) {
         return error_set(error, STATUS_CORRUPT, "the log entry has not the size it says");
     }
     if (checksum_of(bytes, size) != checksum) {

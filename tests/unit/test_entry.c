@@ -108,12 +108,12 @@ static void entry_refuses_every_other_length(void **state)
         struct slice cut = slice_of(bytes.data, size);
         struct error error;
 
-        if (size + 8 <= bytes.size) { /* Less than 8 missing bytes may all be padding. */
-            assert_int_equal(entry_decode(cut, &entry, &error), STATUS_CORRUPT);
-        }
+        assert_int_equal(entry_decode(cut, &entry, &error), STATUS_CORRUPT);
     }
-    memset(buffer_extend(&bytes, 8), 0, 8);
-    assert_int_equal(entry_decode(buffer_slice(&bytes), &entry, NULL), STATUS_CORRUPT);
+    for (size_t n = 1; n <= 8; n++) {
+        memset(buffer_extend(&bytes, 1), 0, 1);
+        assert_int_equal(entry_decode(buffer_slice(&bytes), &entry, NULL), STATUS_CORRUPT);
+    }
     buffer_close(&bytes);
 }
 
