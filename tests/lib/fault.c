@@ -54,6 +54,7 @@ ssize_t __real_write(int fd, const void *bytes, size_t size);
 int __real_fsync(int fd);
 int __real_close(int fd);
 int __real_renameat(int from_directory, const char *from, int to_directory, const char *to);
+int __real_link(const char *from, const char *to);
 int __real_mkdir(const char *path, mode_t mode);
 int __real_flock(int fd, int operation);
 int __real_fstat(int fd, struct stat *facts);
@@ -68,6 +69,7 @@ ssize_t __wrap_write(int fd, const void *bytes, size_t size);
 int __wrap_fsync(int fd);
 int __wrap_close(int fd);
 int __wrap_renameat(int from_directory, const char *from, int to_directory, const char *to);
+int __wrap_link(const char *from, const char *to);
 int __wrap_mkdir(const char *path, mode_t mode);
 int __wrap_flock(int fd, int operation);
 int __wrap_fstat(int fd, struct stat *facts);
@@ -132,6 +134,11 @@ int __wrap_close(int fd)
 int __wrap_renameat(int from_directory, const char *from, int to_directory, const char *to)
 {
     return strikes("renameat") ? -1 : __real_renameat(from_directory, from, to_directory, to);
+}
+
+int __wrap_link(const char *from, const char *to)
+{
+    return strikes("link") ? -1 : __real_link(from, to);
 }
 
 int __wrap_mkdir(const char *path, mode_t mode)

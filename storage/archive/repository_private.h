@@ -1,0 +1,32 @@
+/* What each kind of repository implements. Arguments were checked by repository.c; the contract is
+ * in repository.h. */
+#ifndef HOLDFAST_STORAGE_ARCHIVE_REPOSITORY_PRIVATE_H
+#define HOLDFAST_STORAGE_ARCHIVE_REPOSITORY_PRIVATE_H
+
+#include "storage/archive/repository.h"
+
+struct repository_kind {
+    const char *scheme; /* As in a URL, without "://". */
+    /* Gives the kind's own struct, whose struct repository has url and is_local set. */
+    enum status (*open)(const struct repository_options *options, struct repository **repository,
+                        struct error *error);
+    enum status (*create)(struct repository *repository, const char *name,
+                          const struct repository_content *content, struct error *error);
+    enum status (*read)(struct repository *repository, const char *name, uint64_t offset,
+                        size_t size, struct buffer *bytes, struct error *error);
+    enum status (*list)(struct repository *repository, const char *prefix, const char *after,
+                        repository_list_cb cb, void *data, struct error *error);
+    enum status (*remove)(struct repository *repository, const char *name, struct error *error);
+    void (*close)(struct repository *repository);
+};
+
+struct repository {
+    const struct repository_kind *kind;
+    struct repository_options options; /* Its url: as given, borrowed only by open(). */
+    char *url;                         /* To be shown; the kind's own. */
+    bool is_local;
+};
+
+extern const struct repository_kind repository_directory;
+
+#endif
