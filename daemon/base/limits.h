@@ -75,6 +75,11 @@
 #define LIMIT_ADDRESS_BYTES     261u       /* HOST:PORT, with a host name of 255 bytes. */
 #define LIMIT_STATE_KEY_BYTES   511u       /* LMDB's own limit. */
 
+/* The archive. */
+#define LIMIT_JOURNAL_BYTES           (4ull << 30) /* What is not archived yet: hours of writes. */
+#define LIMIT_JOURNAL_FILE_BYTES      (8u << 20)   /* Removed as a whole. */
+#define LIMIT_JOURNAL_UNWRITTEN_BYTES (32u << 20)  /* In memory: a slow disk makes a gap beyond. */
+
 /* Images of the state in files of this node. */
 #define LIMIT_SPOOL_FILES    4u                  /* Each may be as large as the state. */
 #define LIMIT_SPOOL_KEEP_MS  (5u * 60 * 1000)    /* Unused: a broken download can go on until then. */

@@ -51,7 +51,9 @@ int __real_open(const char *path, int flags, ...);
 int __real_openat(int directory, const char *path, int flags, ...);
 ssize_t __real_read(int fd, void *bytes, size_t size);
 ssize_t __real_write(int fd, const void *bytes, size_t size);
+ssize_t __real_pwrite(int fd, const void *bytes, size_t size, off_t offset);
 int __real_fsync(int fd);
+int __real_fdatasync(int fd);
 int __real_close(int fd);
 int __real_renameat(int from_directory, const char *from, int to_directory, const char *to);
 int __real_link(const char *from, const char *to);
@@ -66,7 +68,9 @@ int __wrap_open(const char *path, int flags, ...);
 int __wrap_openat(int directory, const char *path, int flags, ...);
 ssize_t __wrap_read(int fd, void *bytes, size_t size);
 ssize_t __wrap_write(int fd, const void *bytes, size_t size);
+ssize_t __wrap_pwrite(int fd, const void *bytes, size_t size, off_t offset);
 int __wrap_fsync(int fd);
+int __wrap_fdatasync(int fd);
 int __wrap_close(int fd);
 int __wrap_renameat(int from_directory, const char *from, int to_directory, const char *to);
 int __wrap_link(const char *from, const char *to);
@@ -117,6 +121,16 @@ ssize_t __wrap_write(int fd, const void *bytes, size_t size)
 int __wrap_fsync(int fd)
 {
     return strikes("fsync") ? -1 : __real_fsync(fd);
+}
+
+ssize_t __wrap_pwrite(int fd, const void *bytes, size_t size, off_t offset)
+{
+    return strikes("pwrite") ? -1 : __real_pwrite(fd, bytes, size, offset);
+}
+
+int __wrap_fdatasync(int fd)
+{
+    return strikes("fdatasync") ? -1 : __real_fdatasync(fd);
 }
 
 /* The descriptor is gone also when close() fails. */
