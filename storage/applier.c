@@ -261,6 +261,10 @@ static void flush(struct applier *applier)
     struct error error;
     uint64_t start = clock_ns();
 
+    if (applier->options.journal != NULL) {
+        /* Before the state: what a crash takes from the journal is then executed again. */
+        journal_sync(applier->options.journal);
+    }
     if (store_flush(applier->options.store, &error) != STATUS_OK) {
         fail(applier, &error);
         return;
@@ -370,8 +374,28 @@ static enum status note_due(struct applier *applier, struct error *error)
     return status;
 }
 
+/* What was executed, now that it is committed, behind index @before. */
+static void note_step(struct applier *applier, const struct applied *work, uint64_t before)
+{
+    const struct machine *machine = applier->machine;
+    struct step step = {
+        .first_index = work->kind == APPLIED_ENTRY ? work->index : before + 1,
+        .index = work->index,
+        .term = work->term,
+        .revision = machine_revision(machine),
+        .time_ms = machine_time_ms(machine),
+        .hash = {work->state_hash[0], work->state_hash[1]},
+        .entry = buffer_slice(&work->entry),
+    };
+
+    if (applier->options.journal != NULL && work->index > before) {
+        journal_append(applier->options.journal, &step);
+    }
+}
+
 static void run_one(struct applier *applier, struct applied *work)
 {
+    uint64_t before = machine_applied_index(applier->machine);
     size_t bytes = work->entry.size;
     enum status status = STATUS_OK;
     struct error error;
@@ -390,6 +414,7 @@ static void run_one(struct applier *applier, struct applied *work)
         }
         work->state_index = machine_applied_index(applier->machine);
         machine_state_hash(applier->machine, work->state_hash);
+        note_step(applier, work, before);
         publish(applier);
     }
     atomic_fetch_sub(&applier->queued_bytes, bytes);

@@ -12,6 +12,7 @@
 
 #include "daemon/base/buffer.h"
 #include "daemon/base/mailbox.h"
+#include "storage/journal.h"
 #include "storage/machine.h"
 
 /* A flush begins when this much is unflushed, or the oldest of it is so old. */
@@ -44,6 +45,7 @@ struct applier_options {
     struct store *store;
     unsigned feature_level;    /* That the program knows (feature.h). */
     uint64_t scrub_interval_s; /* 0: never. */
+    struct journal *journal;   /* Of what is executed, the caller's; NULL: none. */
     void *data;
     /* Apply thread: the result of one command, borrowed during the call. */
     void (*on_result)(void *data, struct applied *work, uint32_t bundle, uint32_t command,

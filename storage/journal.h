@@ -38,7 +38,7 @@ void journal_sync(struct journal *journal);
 /* Any thread: append encoded steps behind index @after to @steps, in order and without a gap: at
  * least one, and more while they are less than @max_bytes. The first one has the index behind
  * @after as its first_index. STATUS_END: there is nothing yet. STATUS_NOT_FOUND: what comes behind
- * @after is not here (any more). STATUS_IO. */
+ * @after is not here (any more), but later steps are. STATUS_IO. */
 MUST_USE enum status journal_read(struct journal *journal, uint64_t after, size_t max_bytes,
                                   struct buffer *steps, struct error *error);
 

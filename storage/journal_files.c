@@ -531,7 +531,7 @@ enum status journal_files_read(struct journal_files *files, uint64_t after, size
     enum status status = STATUS_OK;
 
     if (i == files->n) {
-        return after == journal_files_last_index(files)
+        return after >= journal_files_last_index(files)
                    ? STATUS_END
                    : error_set(error, STATUS_NOT_FOUND,
                                "entries behind %" PRIu64 " are not in \"%s\"", after,

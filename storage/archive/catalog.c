@@ -1,0 +1,252 @@
+#include "storage/archive/catalog.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "daemon/base/check.h"
+#include "daemon/base/memory.h"
+#include "storage/archive/full.h"
+
+/* What is listed of one full. */
+struct listed {
+    uint64_t bytes;
+    unsigned n_segments;
+    bool has_manifest;
+};
+
+struct loading {
+    struct catalog *catalog;
+    const char *base;
+    struct listed *listed; /* Beside catalog->fulls. */
+    struct catalog_orphan *segments;
+    size_t n_segments;
+};
+
+/* Room for one more in a list that grows by doubling. */
+static void *grow(void *list, size_t n, size_t size)
+{
+    bool is_full = n == 0 || (n & (n - 1)) == 0;
+
+    return is_full ? memory_resize(list, (n == 0 ? 1 : 2 * n) * size) : list;
+}
+
+/* Names come in order, so what is of one full comes together. */
+static void add_full_object(struct loading *loading, const struct names_parsed *parsed,
+                            const struct repository_object *object)
+{
+    struct catalog *catalog = loading->catalog;
+    struct listed *listed;
+    bool is_new = catalog->n_fulls == 0 || strcmp(catalog->fulls[catalog->n_fulls - 1].directory,
+                                                  parsed->full_directory) != 0;
+
+    if (is_new) {
+        catalog->fulls = grow(catalog->fulls, catalog->n_fulls, sizeof *catalog->fulls);
+        loading->listed = grow(loading->listed, catalog->n_fulls, sizeof *loading->listed);
+        catalog->fulls[catalog->n_fulls] = (struct catalog_full){.index = parsed->index};
+        loading->listed[catalog->n_fulls] = (struct listed){.bytes = 0};
+        memcpy(catalog->fulls[catalog->n_fulls].directory, parsed->full_directory,
+               sizeof parsed->full_directory);
+        catalog->n_fulls++;
+    }
+    listed = &loading->listed[catalog->n_fulls - 1];
+    listed->bytes += object->size_bytes;
+    if (parsed->kind == NAMES_MANIFEST) {
+        listed->has_manifest = true;
+        return;
+    }
+    listed->n_segments++;
+    loading->segments = grow(loading->segments, loading->n_segments, sizeof *loading->segments);
+    loading->segments[loading->n_segments].index = parsed->index;
+    (void)snprintf(loading->segments[loading->n_segments].name, NAMES_BYTES, "%s",
+                   object->name); /* Fits: it was parsed. */
+    loading->n_segments++;
+}
+
+static bool on_object(void *data, const struct repository_object *object)
+{
+    struct loading *loading = data;
+    struct catalog *catalog = loading->catalog;
+    struct names_parsed parsed;
+
+    if (!names_parse(object->name, &parsed) || strcmp(parsed.base, loading->base) != 0) {
+        return true; /* None of ours. */
+    }
+    catalog->bytes += object->size_bytes;
+    if (parsed.kind == NAMES_DELTA) {
+        catalog->deltas = grow(catalog->deltas, catalog->n_deltas, sizeof *catalog->deltas);
+        catalog->deltas[catalog->n_deltas++] =
+            (struct catalog_delta){.first_index = parsed.index, .bytes = object->size_bytes};
+    } else {
+        add_full_object(loading, &parsed, object);
+    }
+    return true;
+}
+
+static enum status read_manifest(struct repository *repository, const struct listed *listed,
+                                 struct catalog_full *full, struct error *error)
+{
+    struct manifest manifest;
+    uint64_t bytes = 0;
+    enum status status = full_manifest(repository, full->directory, &manifest, error);
+
+    if (status != STATUS_OK) {
+        return status;
+    }
+    for (unsigned i = 0; i < manifest.n_segments; i++) {
+        bytes += manifest.segments[i].size_bytes;
+    }
+    full->revision = manifest.facts.state.revision;
+    full->time_ms = manifest.facts.state.time_ms;
+    full->created_ms = manifest.created_ms;
+    full->bytes = listed->bytes;
+    full->content_bytes = manifest.content_bytes;
+    full->records = manifest.records;
+    full->n_segments = manifest.n_segments;
+    full->is_whole = listed->n_segments == manifest.n_segments && listed->bytes > bytes;
+    manifest_close(&manifest);
+    return STATUS_OK;
+}
+
+static void add_orphans(struct loading *loading, const struct catalog_full *full)
+{
+    struct catalog *catalog = loading->catalog;
+    size_t size = strlen(full->directory);
+
+    for (size_t i = 0; i < loading->n_segments; i++) {
+        if (strncmp(loading->segments[i].name, full->directory, size) == 0) {
+            catalog->orphans = grow(catalog->orphans, catalog->n_orphans, sizeof *catalog->orphans);
+            catalog->orphans[catalog->n_orphans++] = loading->segments[i];
+        }
+    }
+}
+
+/* Fulls without a manifest are none. */
+static enum status read_manifests(struct loading *loading, struct repository *repository,
+                                  struct error *error)
+{
+    struct catalog *catalog = loading->catalog;
+    size_t n = 0;
+    enum status status = STATUS_OK;
+
+    for (size_t i = 0; i < catalog->n_fulls && status == STATUS_OK; i++) {
+        if (loading->listed[i].has_manifest) {
+            catalog->fulls[n] = catalog->fulls[i];
+            status = read_manifest(repository, &loading->listed[i], &catalog->fulls[n++], error);
+        } else {
+            add_orphans(loading, &catalog->fulls[i]);
+        }
+    }
+    catalog->n_fulls = n;
+    return status;
+}
+
+static enum status find_end(struct catalog *catalog, struct repository *repository,
+                            const char *base, const struct master_keys *keys, struct error *error)
+{
+    struct delta_facts facts = {.last_index = 0};
+    enum status status = STATUS_OK;
+
+    if (catalog->n_deltas > 0) {
+        status = delta_look(repository, base, catalog->deltas[catalog->n_deltas - 1].first_index,
+                            keys, &facts, error);
+    }
+    if (status != STATUS_OK) {
+        return status;
+    }
+    catalog->last_index = facts.last_index;
+    catalog->last_revision = facts.last_revision;
+    catalog->last_time_ms = facts.last_time_ms;
+    if (catalog->n_fulls > 0 && catalog->n_deltas == 0) {
+        const struct catalog_full *newest = &catalog->fulls[catalog->n_fulls - 1];
+
+        catalog->last_index = newest->index;
+        catalog->last_revision = newest->revision;
+        catalog->last_time_ms = newest->time_ms;
+    }
+    return STATUS_OK;
+}
+
+enum status catalog_load(struct repository *repository, const char *base,
+                         const struct master_keys *keys, struct catalog *catalog,
+                         struct error *error)
+{
+    struct loading loading = {.catalog = catalog, .base = base};
+    enum status status;
+
+    *catalog = (struct catalog){.n_fulls = 0};
+    status = repository_list(repository, base, NULL, on_object, &loading, error);
+    if (status == STATUS_OK) {
+        status = read_manifests(&loading, repository, error);
+    }
+    if (status == STATUS_OK) {
+        status = find_end(catalog, repository, base, keys, error);
+    }
+    free(loading.listed);
+    free(loading.segments);
+    if (status != STATUS_OK) {
+        catalog_close(catalog);
+    }
+    return status;
+}
+
+void catalog_close(struct catalog *catalog)
+{
+    free(catalog->fulls);
+    free(catalog->deltas);
+    free(catalog->orphans);
+    *catalog = (struct catalog){.n_fulls = 0};
+}
+
+size_t catalog_find_delta(const struct catalog *catalog, uint64_t index)
+{
+    size_t found = catalog->n_deltas;
+
+    for (size_t i = 0; i < catalog->n_deltas && catalog->deltas[i].first_index <= index + 1; i++) {
+        found = i;
+    }
+    return found;
+}
+
+size_t catalog_find_full(const struct catalog *catalog, uint64_t index, uint64_t revision,
+                         uint64_t time_ms)
+{
+    size_t found = catalog->n_fulls;
+
+    for (size_t i = 0; i < catalog->n_fulls; i++) {
+        const struct catalog_full *full = &catalog->fulls[i];
+
+        if (full->is_whole && full->index <= index && full->revision <= revision &&
+            full->time_ms <= time_ms) {
+            found = i;
+        }
+    }
+    return found;
+}
+
+/* --- All chains --- */
+
+struct bases {
+    catalog_base_cb cb;
+    void *data;
+    char last[NAMES_BASE_BYTES];
+};
+
+static bool on_any_object(void *data, const struct repository_object *object)
+{
+    struct bases *bases = data;
+    struct names_parsed parsed;
+
+    if (names_parse(object->name, &parsed) && strcmp(parsed.base, bases->last) != 0) {
+        memcpy(bases->last, parsed.base, sizeof parsed.base);
+        bases->cb(bases->data, parsed.base);
+    }
+    return true;
+}
+
+enum status catalog_bases(struct repository *repository, catalog_base_cb cb, void *data,
+                          struct error *error)
+{
+    struct bases bases = {.cb = cb, .data = data};
+
+    return repository_list(repository, "", NULL, on_any_object, &bases, error);
+}

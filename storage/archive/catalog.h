@@ -1,0 +1,68 @@
+/* What a chain in a repository consists of, as a listing and the manifests tell it. Any thread that
+ * may wait for the repository. */
+#ifndef HOLDFAST_STORAGE_ARCHIVE_CATALOG_H
+#define HOLDFAST_STORAGE_ARCHIVE_CATALOG_H
+
+#include "storage/archive/delta.h"
+#include "storage/archive/manifest.h"
+
+struct catalog_full {
+    char directory[NAMES_BYTES];
+    uint64_t index;
+    uint64_t revision;
+    uint64_t time_ms;       /* The cluster's. */
+    uint64_t created_ms;    /* The archiver's wall clock. */
+    uint64_t bytes;         /* In the repository. */
+    uint64_t content_bytes; /* Of records. */
+    uint64_t records;
+    unsigned n_segments;
+    bool is_whole; /* Every segment is listed, with the size that the manifest says. */
+};
+
+struct catalog_delta {
+    uint64_t first_index;
+    uint64_t bytes; /* In the repository. */
+};
+
+/* A segment without a manifest. */
+struct catalog_orphan {
+    char name[NAMES_BYTES];
+    uint64_t index;
+};
+
+struct catalog {
+    struct catalog_full *fulls; /* By index. */
+    size_t n_fulls;
+    struct catalog_delta *deltas; /* By index. */
+    size_t n_deltas;
+    struct catalog_orphan *orphans; /* By index. */
+    size_t n_orphans;
+    uint64_t bytes; /* Of all of that. */
+    /* Up to where the deltas go; without any, the newest full. Zeros: there is nothing. */
+    uint64_t last_index;
+    uint64_t last_revision;
+    uint64_t last_time_ms;
+};
+
+/* The chain with this base (names.h). STATUS_CORRUPT: something in it is damaged. As
+ * repository_list() and repository_read(). After STATUS_OK, the caller ends with catalog_close().
+ */
+MUST_USE enum status catalog_load(struct repository *repository, const char *base,
+                                  const struct master_keys *keys, struct catalog *catalog,
+                                  struct error *error);
+void catalog_close(struct catalog *catalog); /* It is empty then. */
+
+/* The delta that holds what comes behind @index, if any does: the last one that begins there or
+ * before; n_deltas: none. */
+size_t catalog_find_delta(const struct catalog *catalog, uint64_t index);
+
+/* The newest whole full at or before all of these; n_fulls: none. */
+size_t catalog_find_full(const struct catalog *catalog, uint64_t index, uint64_t revision,
+                         uint64_t time_ms);
+
+/* The bases of all chains in a repository, each once, in order. */
+typedef void (*catalog_base_cb)(void *data, const char *base);
+MUST_USE enum status catalog_bases(struct repository *repository, catalog_base_cb cb, void *data,
+                                   struct error *error);
+
+#endif

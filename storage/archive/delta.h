@@ -1,0 +1,51 @@
+/* A delta: the steps (step.h) that a node executed between two log indexes, as one object. With a
+ * full at or before its first index, and the deltas between, it leads to the state at any step of
+ * it.
+ *
+ * Deltas of a chain leave no hole and do not overlap: one is created under its first index, and
+ * the next one begins behind its last, whoever writes it. */
+#ifndef HOLDFAST_STORAGE_ARCHIVE_DELTA_H
+#define HOLDFAST_STORAGE_ARCHIVE_DELTA_H
+
+#include "storage/archive/names.h"
+#include "storage/archive/object.h"
+#include "storage/step.h"
+
+/* Content of a delta; more only if one step is larger. */
+#define DELTA_BYTES (8u << 20)
+
+struct delta_facts {
+    uint64_t first_index;
+    uint64_t last_index;
+    uint64_t first_time_ms; /* The cluster's, after the first step, ... */
+    uint64_t last_time_ms;  /* ... and what there was after the last one. */
+    uint64_t last_term;
+    uint64_t last_revision;
+    uint64_t last_hash[2];
+    uint64_t steps;
+    uint64_t content_bytes;
+};
+
+/* What @steps, whole and in order, would be as a delta. They are not empty. */
+void delta_describe(struct slice steps, struct delta_facts *facts);
+
+/* Write @steps to @fd, and then create the object: see repository_create(). */
+MUST_USE enum status delta_create(struct repository *repository, const char *base,
+                                  const struct master_keys *keys, struct slice steps, int fd,
+                                  uint64_t *size_bytes, struct error *error);
+
+/* The facts of the delta that begins at @first_index. As object_read(). */
+MUST_USE enum status delta_look(struct repository *repository, const char *base,
+                                uint64_t first_index, const struct master_keys *keys,
+                                struct delta_facts *facts, struct error *error);
+
+typedef enum status (*delta_step_cb)(void *data, const struct step *step, struct error *error);
+
+/* Every step of it, in order; each follows the one before. As object_read(); anything but STATUS_OK
+ * of @cb ends it with that. */
+MUST_USE enum status delta_read(struct repository *repository, const char *base,
+                                uint64_t first_index, const struct master_keys *keys,
+                                struct delta_facts *facts, delta_step_cb cb, void *data,
+                                struct error *error);
+
+#endif

@@ -1,0 +1,108 @@
+#include "storage/archive/names.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/base/check.h"
+
+#define SEGMENT  "/seg-"
+#define MANIFEST "/MANIFEST"
+
+void names_base(const char *cluster_id, uint64_t node_id, char base[NAMES_BASE_BYTES])
+{
+    CHECK(strlen(cluster_id) == NAMES_CLUSTER_BYTES);
+    if (node_id == 0) {
+        (void)snprintf(base, NAMES_BASE_BYTES, "%s/cluster/", cluster_id); /* Fits. */
+    } else {
+        (void)snprintf(base, NAMES_BASE_BYTES, "%s/node-%016" PRIx64 "/", cluster_id, node_id);
+    }
+}
+
+void names_full_directory(const char *base, uint64_t index, uint32_t token, char name[NAMES_BYTES])
+{
+    (void)snprintf(name, NAMES_BYTES, "%sfull/%020" PRIu64 "-%08" PRIx32, base, index,
+                   token); /* Fits, as do the others. */
+}
+
+void names_segment(const char *full_directory, unsigned number, char name[NAMES_BYTES])
+{
+    CHECK(snprintf(name, NAMES_BYTES, "%s" SEGMENT "%06u", full_directory, number) <
+          (int)NAMES_BYTES);
+}
+
+void names_manifest(const char *full_directory, char name[NAMES_BYTES])
+{
+    CHECK(snprintf(name, NAMES_BYTES, "%s" MANIFEST, full_directory) < (int)NAMES_BYTES);
+}
+
+void names_delta(const char *base, uint64_t first_index, char name[NAMES_BYTES])
+{
+    (void)snprintf(name, NAMES_BYTES, "%slog/%020" PRIu64, base, first_index);
+}
+
+/* What is parsed is written again, and compared, so that nothing but what we write is taken. */
+static bool is_same(const char *name, const char *again)
+{
+    return strcmp(name, again) == 0;
+}
+
+static bool parse_full(const char *name, const char *rest, struct names_parsed *parsed)
+{
+    char again[NAMES_BYTES];
+    uint32_t token = 0;
+    unsigned number = 0;
+
+    if (sscanf(rest, "full/%20" SCNu64 "-%8" SCNx32, &parsed->index, &token) != 2) {
+        return false;
+    }
+    names_full_directory(parsed->base, parsed->index, token, parsed->full_directory);
+    names_manifest(parsed->full_directory, again);
+    parsed->kind = NAMES_MANIFEST;
+    if (is_same(name, again)) {
+        return true;
+    }
+    parsed->kind = NAMES_SEGMENT;
+    rest = name + strlen(parsed->full_directory);
+    if (strlen(name) < strlen(parsed->full_directory) ||
+        sscanf(rest, SEGMENT "%6u", &number) != 1) {
+        return false;
+    }
+    names_segment(parsed->full_directory, number, again);
+    return is_same(name, again);
+}
+
+static bool parse_delta(const char *name, const char *rest, struct names_parsed *parsed)
+{
+    char again[NAMES_BYTES];
+
+    if (sscanf(rest, "log/%20" SCNu64, &parsed->index) != 1) {
+        return false;
+    }
+    parsed->kind = NAMES_DELTA;
+    names_delta(parsed->base, parsed->index, again);
+    return is_same(name, again);
+}
+
+bool names_parse(const char *name, struct names_parsed *parsed)
+{
+    const char *slash = strchr(name, '/');
+    const char *rest = slash == NULL ? NULL : strchr(slash + 1, '/');
+    size_t base_size;
+
+    *parsed = (struct names_parsed){.kind = NAMES_OTHER};
+    if (rest == NULL || slash - name != NAMES_CLUSTER_BYTES) {
+        return false;
+    }
+    rest++;
+    base_size = (size_t)(rest - name);
+    if (base_size >= NAMES_BASE_BYTES || strlen(name) > REPOSITORY_NAME_BYTES) {
+        return false;
+    }
+    memcpy(parsed->base, name, base_size);
+    if (parse_full(name, rest, parsed) || parse_delta(name, rest, parsed)) {
+        return true;
+    }
+    parsed->kind = NAMES_OTHER;
+    return false;
+}

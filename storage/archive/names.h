@@ -1,0 +1,43 @@
+/* How the objects of an archive are called. A chain is what one archiver after the other writes of
+ * one cluster: of all of it, or of one node to a repository that is the node's own.
+ *
+ *   CLUSTER/CHAIN/full/INDEX-TOKEN/seg-N     the state at a log index: an image, cut into segments
+ *   CLUSTER/CHAIN/full/INDEX-TOKEN/MANIFEST  which is there when it was written, last (manifest.h)
+ *   CLUSTER/CHAIN/log/FIRST                  what was executed from a log index on (delta.h)
+ *
+ * CLUSTER is its UUID, CHAIN is "cluster" or "node-ID", indexes have 20 digits, TOKEN is random, so
+ * that nobody ever writes into the full of another. Pure. */
+#ifndef HOLDFAST_STORAGE_ARCHIVE_NAMES_H
+#define HOLDFAST_STORAGE_ARCHIVE_NAMES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "storage/archive/repository.h"
+
+#define NAMES_CLUSTER_BYTES 36u /* A UUID as text. */
+#define NAMES_BASE_BYTES    64u /* With NUL. */
+#define NAMES_BYTES         (REPOSITORY_NAME_BYTES + 1)
+
+/* "CLUSTER/CHAIN/". @node_id: 0: the chain of all of the cluster. */
+void names_base(const char *cluster_id, uint64_t node_id, char base[NAMES_BASE_BYTES]);
+
+/* Of what is below @base. */
+void names_full_directory(const char *base, uint64_t index, uint32_t token, char name[NAMES_BYTES]);
+void names_segment(const char *full_directory, unsigned number, char name[NAMES_BYTES]);
+void names_manifest(const char *full_directory, char name[NAMES_BYTES]);
+void names_delta(const char *base, uint64_t first_index, char name[NAMES_BYTES]);
+
+enum names_kind { NAMES_OTHER, NAMES_SEGMENT, NAMES_MANIFEST, NAMES_DELTA };
+
+struct names_parsed {
+    enum names_kind kind;
+    char base[NAMES_BASE_BYTES];
+    uint64_t index;                   /* Of a full, or the first one of a delta. */
+    char full_directory[NAMES_BYTES]; /* "" for a delta. */
+};
+
+/* Which object of which chain this is; false: none of an archive. */
+bool names_parse(const char *name, struct names_parsed *parsed);
+
+#endif
