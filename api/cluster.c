@@ -1,6 +1,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "api/archives.h"
 #include "api/context.h"
 #include "api/handlers.h"
 #include "api/problem.h"
@@ -161,7 +162,7 @@ static void append_members(struct buffer *text, const struct node_status *status
 }
 
 static void append_cluster(struct buffer *text, const char *name, const struct node_status *status,
-                           struct view *view, const struct zones *zones)
+                           uint64_t archive_lag_ms, struct view *view, const struct zones *zones)
 {
     uint64_t hash[2];
 
@@ -173,6 +174,7 @@ static void append_cluster(struct buffer *text, const char *name, const struct n
     append_number(text, ",\"revision\":", view->state->revision);
     append_number(text, ",\"applied_index\":", view->state->applied_index);
     append_number(text, ",\"feature_level\":", status->feature_level);
+    append_number(text, ",\"archive_lag_ms\":", archive_lag_ms);
     append_members(text, status, zones);
     buffer_append_format(text, ",\"state_hash\":\"%016" PRIx64 "%016" PRIx64 "\"}", hash[1],
                          hash[0]);
@@ -191,7 +193,8 @@ static void answer(struct request *request, const struct node_status *status)
         return;
     }
     if (view_members(view, add_zone, &zones) == STATUS_OK) {
-        append_cluster(&response.body, thread->name, status, view, &zones);
+        append_cluster(&response.body, thread->name, status, archives_lag_ms(thread->node), view,
+                       &zones);
         render_revision(&response, view->state->revision);
     } else {
         problem_begin(&response, PROBLEM_INTERNAL, "a record could not be read");

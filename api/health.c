@@ -1,4 +1,5 @@
 /* What each node says about itself, without asking the cluster or the state. */
+#include "api/archives.h"
 #include "api/context.h"
 #include "api/handlers.h"
 #include "api/metrics.h"
@@ -44,7 +45,7 @@ static unsigned causes_of(uint32_t bits, const char **causes)
     return count;
 }
 
-static unsigned warnings_of(uint32_t bits, const char **warnings)
+static unsigned warnings_of(struct node *node, uint32_t bits, const char **warnings)
 {
     unsigned count = 0;
 
@@ -54,6 +55,9 @@ static unsigned warnings_of(uint32_t bits, const char **warnings)
     if (bits & NODE_WARNING_STATES_SPLIT) {
         warnings[count++] = "states-split";
     }
+    if (archives_lag_ms(node) > ARCHIVES_LAG_WARNING_MS) {
+        warnings[count++] = "archive-behind";
+    }
     return count;
 }
 
@@ -61,7 +65,7 @@ static void answer_ready(struct request *request, const struct node_status *stat
 {
     struct response response = {.status = 200};
     const char *warnings[4];
-    unsigned n_warnings = warnings_of(status->warnings, warnings);
+    unsigned n_warnings = warnings_of(request->thread->node, status->warnings, warnings);
 
     buffer_append_string(&response.body, "{\"ready\":true");
     for (unsigned i = 0; i < n_warnings; i++) {

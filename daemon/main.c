@@ -28,6 +28,7 @@
 #include "daemon/join.h"
 #include "daemon/options.h"
 #include "raft/node.h"
+#include "storage/archive/archive.h"
 #include "storage/feature.h"
 
 /* In docs/operations.md. */
@@ -183,6 +184,11 @@ static enum status open_parts(const struct options *options, struct process *pro
         .heartbeat_ms = (unsigned)options->heartbeat_ms,
         .free_disk_floor_bytes = options->free_disk_floor_bytes,
         .scrub_interval_s = options->scrub_interval_s,
+        .archive = options->archive,
+        .archive_key_file = options->archive_key_file,
+        .archive_delta_ms = options->archive_interval_s * 1000,
+        .archive_full_ms = options->archive_full_interval_s * 1000,
+        .archive_local_bytes = options->archive_local_bytes,
         .data = process,
         .on_exit = on_node_exit,
     };
@@ -313,6 +319,11 @@ int main(int argc, char **argv)
     }
     if (options.join != NULL && join_check(options.join, &error) != STATUS_OK) {
         (void)fprintf(stderr, "holdfastd: --join: %s\n", error.text);
+        options_close(&options);
+        return EXIT_USAGE;
+    }
+    if (options.archive != NULL && archive_check(options.archive, &error) != STATUS_OK) {
+        (void)fprintf(stderr, "holdfastd: --archive: %s\n", error.text);
         options_close(&options);
         return EXIT_USAGE;
     }

@@ -31,6 +31,9 @@ struct identity_directory {
     char *raft;
     char *state;
     char *images;
+    char *journal;
+    char *archive;
+    char *work;
     char *received;
     int fd;      /* Of the directory. */
     int lock_fd; /* Closing it gives the lock back. */
@@ -436,6 +439,9 @@ static struct identity_directory *new_directory(const char *path)
     made->raft = files_join(path, "/raft");
     made->state = files_join(path, "/state");
     made->images = files_join(path, "/images");
+    made->journal = files_join(path, "/journal");
+    made->archive = files_join(path, "/archive");
+    made->work = files_join(path, "/work");
     made->received = files_join(path, "/received");
     made->fd = -1;
     made->lock_fd = -1;
@@ -554,6 +560,21 @@ const char *identity_images_directory(const struct identity_directory *directory
     return directory->images;
 }
 
+const char *identity_journal_directory(const struct identity_directory *directory)
+{
+    return directory->journal;
+}
+
+const char *identity_archive_directory(const struct identity_directory *directory)
+{
+    return directory->archive;
+}
+
+const char *identity_work_directory(const struct identity_directory *directory)
+{
+    return directory->work;
+}
+
 const char *identity_received_directory(const struct identity_directory *directory)
 {
     return directory->received;
@@ -589,6 +610,9 @@ void identity_close(struct identity_directory *directory)
     free(directory->raft);
     free(directory->state);
     free(directory->images);
+    free(directory->journal);
+    free(directory->archive);
+    free(directory->work);
     free(directory->received);
     free(directory);
 }

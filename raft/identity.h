@@ -64,11 +64,14 @@ MUST_USE enum status identity_open(const char *path, const char *name,
 MUST_USE enum status identity_store(struct identity_directory *directory,
                                     const struct identity *identity, struct error *error);
 
-/* DIR/raft, DIR/state, and DIR/images and DIR/received (which are made by who uses them); borrowed.
- */
+/* DIR/raft, DIR/state, and those that are made by who uses them: DIR/images, DIR/journal,
+ * DIR/archive, DIR/work and DIR/received; borrowed. */
 const char *identity_raft_directory(const struct identity_directory *directory);
 const char *identity_state_directory(const struct identity_directory *directory);
 const char *identity_images_directory(const struct identity_directory *directory);
+const char *identity_journal_directory(const struct identity_directory *directory);
+const char *identity_archive_directory(const struct identity_directory *directory);
+const char *identity_work_directory(const struct identity_directory *directory);
 const char *identity_received_directory(const struct identity_directory *directory);
 
 /* Any thread: make later starts refuse, and say why. STATUS_IO if even that cannot be written. */

@@ -21,6 +21,7 @@
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
 #include "raft/address.h"
+#include "storage/archive/archive.h"
 #include "storage/image_spool.h"
 
 #define TICK_MS               10
@@ -406,6 +407,8 @@ static void release(struct node *node)
     members_close(node->members);
     image_spools_close(node->spools);
     membership_table_close(&node->table);
+    archive_close(node->archive);
+    journal_close(node->journal);
     store_close(node->store);
     identity_close(node->directory);
     free(node->name);
@@ -544,7 +547,12 @@ static enum status open_state(struct node *node, struct error *error)
     if (status != STATUS_OK) {
         return status;
     }
+    status = node_open_journal(node, error);
+    if (status != STATUS_OK) {
+        return status;
+    }
     applier_options.store = node->store;
+    applier_options.journal = node->journal;
     applier_options.feature_level = node->options.feature_level;
     applier_options.scrub_interval_s = node->options.scrub_interval_s;
     status = applier_open(&applier_options, &node->applier, error);
@@ -614,6 +622,9 @@ enum status node_open(const struct node_options *options, struct node **node, st
         status = node_begin(opened, error);
     }
     if (status == STATUS_OK) {
+        status = node_open_archive(opened, error);
+    }
+    if (status == STATUS_OK) {
         status = start_thread(opened, error);
     }
     if (status == STATUS_OK) {
@@ -647,6 +658,11 @@ struct store *node_store(struct node *node)
 struct applier *node_applier(struct node *node)
 {
     return node->applier;
+}
+
+struct archive *node_archive(struct node *node)
+{
+    return node->archive;
 }
 
 struct image_spools *node_spools(struct node *node)

@@ -18,6 +18,7 @@ struct node;
 struct store;
 struct applier;
 struct image_spools;
+struct archive;
 
 enum node_exit {
     NODE_EXIT_DAMAGED,  /* A disk, log or record cannot be trusted. */
@@ -47,6 +48,12 @@ struct node_options {
     unsigned heartbeat_ms;          /* 0: 30. */
     uint64_t free_disk_floor_bytes; /* Below it: storage-full. 0: 256 MiB. */
     uint64_t scrub_interval_s;      /* storage/scrub.h; 0: never. */
+    /* storage/archive/archive.h. */
+    const char *archive;          /* Repositories; NULL: none. */
+    const char *archive_key_file; /* NULL: nothing is encrypted. */
+    uint64_t archive_delta_ms;    /* 0: the default, as for the others. */
+    uint64_t archive_full_ms;
+    uint64_t archive_local_bytes; /* 0: no bound. */
     void *data;
     /* Any thread (the consensus thread, or one that met a damaged record): the node cannot go on;
      * @error says why and what to do. */
@@ -72,6 +79,8 @@ const char *node_join_addresses(const struct node *node);
 /* The state, for reading, and the applier, for visibility waits; the node owns both. */
 struct store *node_store(struct node *node);
 struct applier *node_applier(struct node *node);
+/* The archive; NULL: there is none. The node's too. */
+struct archive *node_archive(struct node *node);
 /* Images of the state, in files; the node's too. */
 struct image_spools *node_spools(struct node *node);
 

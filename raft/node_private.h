@@ -35,6 +35,8 @@ struct node {
     struct machine_position position; /* At start. */
     struct applier *applier;
     struct image_spools *spools;
+    struct journal *journal; /* NULL without an archive. */
+    struct archive *archive; /* Or NULL. */
     struct members *members;
     struct frame_hello hello;        /* To members, once this node is one. */
     struct state_transfer *transfer; /* As the watcher. */
@@ -92,6 +94,10 @@ MUST_USE enum status node_begin(struct node *node, struct error *error);
 /* A state that was received and is further than the own one takes its place. Before the store is
  * open. */
 MUST_USE enum status node_install_received(struct node *node, struct error *error);
+/* Keep what is executed for the archive; before it is executed. */
+MUST_USE enum status node_open_journal(struct node *node, struct error *error);
+/* Archive it. */
+MUST_USE enum status node_open_archive(struct node *node, struct error *error);
 /* Give state to others, and take it if this node needs it. */
 MUST_USE enum status node_open_transfer(struct node *node, struct error *error);
 /* Any thread: agreement_is_state_urgent() of this struct node. */

@@ -6,8 +6,8 @@
  * 4. A log is made that begins behind it, and takes the place of the old one.
  * 5. The identity is written, and the mark removed.
  *
- * Restoring is the same, but for 2: an image is imported into a directory beside the state's, which
- * takes its place in 4.
+ * Restoring is the same, but for 2: an image, or an archive, is imported into a directory beside
+ * the state's, which takes its place in 4.
  *
  * What can go wrong: it is cut off anywhere. The next run finds the mark. If the state was made
  * that of a new cluster already, it goes on with that one at 4; else it begins again, and finds
@@ -27,6 +27,7 @@
 #include "raft/received.h"
 #include "raft/seed.h"
 #include "raft/segments.h"
+#include "storage/archive/restore.h"
 #include "storage/entry.h"
 #include "storage/feature.h"
 #include "storage/image_file.h"
@@ -293,6 +294,7 @@ static enum status rebase_state(struct store *store, uint64_t last_index, uint64
         return status;
     }
     made->old_revision = position.revision;
+    made->old_time_ms = position.time_ms;
     made->index = highest(last_index, position.applied_index) + 1;
     made->term = highest(last_term, position.applied_term) + 1;
     status = rebase(store, made->identity.cluster_id, made->index, made->term, error);
@@ -308,6 +310,7 @@ static void take_rebased(const struct offline_facts *facts, struct offline_made 
     made->term = facts->state.applied_term;
     made->revision = facts->state.revision;
     made->old_revision = facts->state.revision - REBASE_REVISIONS;
+    made->old_time_ms = facts->state.time_ms;
 }
 
 /* A log that begins behind the state, in the place of what is there. */
@@ -339,6 +342,9 @@ static enum status conclude(struct identity_directory *directory, const struct o
 
     if (status == STATUS_OK) { /* It is of the old cluster, and must not take the state's place. */
         status = files_remove_directory(identity_received_directory(directory), error);
+    }
+    if (status == STATUS_OK) { /* The same: the new cluster has an archive of its own. */
+        status = files_remove_directory(identity_journal_directory(directory), error);
     }
 
     return status == STATUS_OK ? identity_end_change(directory, &made->identity, error) : status;
@@ -461,7 +467,7 @@ static enum status refuse_unless_empty(const char *path, struct error *error)
         if (!is_nobodys(entry->d_name)) {
             status =
                 error_set(error, STATUS_EXISTS,
-                          "\"%s\" is not empty (it has \"%s\"): an image is restored only where "
+                          "\"%s\" is not empty (it has \"%s\"): a state is restored only where "
                           "nothing can be lost",
                           path, entry->d_name);
         }
@@ -506,13 +512,41 @@ static enum status import_image(const struct offline_restore *options, const cha
     return status;
 }
 
+/* What is restored: the one or the other. */
+struct source {
+    struct image_file *file;
+    struct restore *archive;
+};
+
+static enum status open_source(const struct offline_restore *options, struct source *source,
+                               struct error *error)
+{
+    *source = (struct source){.file = NULL};
+    return options->image != NULL ? image_file_open(options->image, &source->file, error)
+                                  : restore_open(options->archive, &source->archive, error);
+}
+
+static void close_source(struct source *source)
+{
+    image_file_close(source->file);
+    restore_close(source->archive);
+}
+
+static const char *cluster_of(const struct source *source)
+{
+    return source->file != NULL ? image_file_facts(source->file)->cluster_id
+                                : restore_facts(source->archive)->cluster_id;
+}
+
 static enum status restore_state(const struct offline_restore *options, const char *state,
-                                 const struct image_file *file, struct offline_made *made,
+                                 const struct source *source, struct offline_made *made,
                                  struct error *error)
 {
     char *new_state = files_join(state, ".new");
     struct store *store;
-    enum status status = import_image(options, new_state, file, error);
+    enum status status = source->file != NULL
+                             ? import_image(options, new_state, source->file, error)
+                             : restore_run(source->archive, new_state, error);
 
     if (status == STATUS_OK) {
         status = open_store(new_state, &store, error);
@@ -529,7 +563,7 @@ static enum status restore_state(const struct offline_restore *options, const ch
 }
 
 static enum status restore(const struct offline_restore *options,
-                           struct identity_directory *directory, const struct image_file *file,
+                           struct identity_directory *directory, const struct source *source,
                            struct offline_made *made, struct error *error)
 {
     enum status status = identity_begin_change(directory, RESTORE, error);
@@ -537,9 +571,9 @@ static enum status restore(const struct offline_restore *options,
     if (status != STATUS_OK) {
         return status;
     }
-    memcpy(made->old_cluster_id, image_file_facts(file)->cluster_id, sizeof made->old_cluster_id);
+    memcpy(made->old_cluster_id, cluster_of(source), sizeof made->old_cluster_id);
     draw_identity(&made->identity, options->name, options->peer_address, options->api_address);
-    status = restore_state(options, identity_state_directory(directory), file, made, error);
+    status = restore_state(options, identity_state_directory(directory), source, made, error);
     return status == STATUS_OK ? conclude(directory, made, error) : status;
 }
 
@@ -580,17 +614,17 @@ enum status offline_restore(const struct offline_restore *options, struct offlin
                             struct error *error)
 {
     struct identity_directory *directory;
-    struct image_file *file;
-    enum status status = image_file_open(options->image, &file, error);
+    struct source source;
+    enum status status = open_source(options, &source, error);
 
     if (status != STATUS_OK) {
         return status;
     }
     status = open_for_restore(options->directory, &directory, error);
     if (status == STATUS_OK) {
-        status = restore(options, directory, file, made, error);
+        status = restore(options, directory, &source, made, error);
         identity_close(directory);
     }
-    image_file_close(file);
+    close_source(&source);
     return status;
 }

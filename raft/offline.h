@@ -41,7 +41,8 @@ bool offline_is_newer(const struct offline_facts *a, const struct offline_facts 
 struct offline_made {
     char old_cluster_id[IDENTITY_CLUSTER_BYTES + 1];
     struct identity identity; /* Of its only member. */
-    uint64_t old_revision;    /* The last one of the old cluster that is in it. */
+    uint64_t old_revision;    /* The last one of the old cluster that is in it, ... */
+    uint64_t old_time_ms;     /* ... and its time then. */
     uint64_t revision;
     uint64_t index;
     uint64_t term;
@@ -53,18 +54,21 @@ struct offline_made {
 MUST_USE enum status offline_recover(const char *path, struct offline_made *made,
                                      struct error *error);
 
+struct restore_options;
+
 struct offline_restore {
-    const char *image;     /* A file. */
+    const char *image; /* A file; or NULL: */
+    const struct restore_options *archive; /* storage/archive/restore.h */
     const char *directory; /* Missing, empty, or where the same was cut off. */
     const char *name;      /* The node's. */
     const char *peer_address;
     const char *api_address;
-    void (*on_progress)(void *data, uint64_t bytes, uint64_t of_bytes); /* May be NULL. */
+    void (*on_progress)(void *data, uint64_t bytes, uint64_t of_bytes); /* Of an image, or NULL. */
     void *data;
 };
 
 /* STATUS_EXISTS: the directory is not empty. STATUS_CORRUPT, STATUS_UNSUPPORTED: see
- * image_file_open(). */
+ * image_file_open(). From an archive: as restore_open() and restore_run(). */
 MUST_USE enum status offline_restore(const struct offline_restore *options,
                                      struct offline_made *made, struct error *error);
 

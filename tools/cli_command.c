@@ -159,13 +159,41 @@ const struct cli_command_info cli_commands[N_COMMANDS] = {
          "  holdfast snapshot inspect backup.image\n"
          "  holdfast snapshot inspect backup.image -o json | jq .revision\n"},
     [COMMAND_RESTORE] =
-        {NULL, "restore", "FILE", 1, 1, "make a new cluster of one node from a snapshot",
+        {NULL, "restore", "FILE|URL", 1, 1,
+         "make a new cluster of one node from a snapshot or an archive",
          "Fills DIR, which has to be missing or empty. The cluster is a new one: it has its own\n"
          "UUID, and its revisions go on far above those of the old one. Start the node on DIR as\n"
          "the output says; others join it. A restore that was cut off is run again.\n"
          "\n"
+         "From an archive, the newest point is restored, or the last one that is not behind\n"
+         "--to-revision or --to-time; after each step of the way the state is compared with what\n"
+         "it was.\n"
+         "\n"
          "Examples:\n"
-         "  holdfast restore backup.image --data-dir /var/lib/holdfast --name n1\n"},
+         "  holdfast restore backup.image --data-dir /var/lib/holdfast --name n1\n"
+         "  holdfast restore file:///mnt/n1/archive --data-dir /var/lib/holdfast\n"
+         "  holdfast restore file:///mnt/n1/archive --to-time 2026-11-29T12:00:00Z --data-dir "
+         "/srv/h\n"},
+    [COMMAND_ARCHIVE_LIST] =
+        {"archive", "list", "[URL]", 0, 1, "show what is archived, where, and how far behind it is",
+         "Asks a node; with a URL, looks into that repository itself and needs no cluster.\n"
+         "\n"
+         "Examples:\n"
+         "  holdfast archive list\n"
+         "  holdfast archive list file:///var/lib/holdfast/archive\n"},
+    [COMMAND_ARCHIVE_NOW] = {"archive", "now", "", 0, 0,
+                             "archive all that was executed, and make a full",
+                             "Asks one node, and waits until all its repositories have it.\n"
+                             "\n"
+                             "Examples:\n"
+                             "  holdfast archive now --timeout 10m\n"},
+    [COMMAND_ARCHIVE_VERIFY] =
+        {"archive", "verify", "URL", 1, 1, "restore an archive to a scratch directory, and compare",
+         "Every object is checked, every step is executed, and the state is compared with what it\n"
+         "was, after each. What was restored is removed again.\n"
+         "\n"
+         "Examples:\n"
+         "  holdfast archive verify file:///var/lib/holdfast/archive && echo good\n"},
     [COMMAND_RECOVER] =
         {NULL, "recover", "[DIR...]", 0, 64,
          "make a survivor a new cluster of one, when a majority is lost for good",
@@ -185,6 +213,7 @@ const struct cli_command_info cli_commands[N_COMMANDS] = {
 #define READS                                                                                      \
     (BIT(GET) | BIT(LIST) | BIT(SESSION_GET) | BIT(SESSION_LIST) | BIT(SESSION_EVENTS) |           \
      BIT(SNAPSHOT_SAVE))
+#define FROM_ARCHIVE  (BIT(RESTORE) | BIT(ARCHIVE_VERIFY))
 #define LISTS         (BIT(LIST) | BIT(SESSION_LIST) | BIT(SESSION_EVENTS))
 #define PRECONDITIONS (BIT(PUT) | BIT(DELETE) | BIT(SESSION_CREATE) | BIT(SESSION_DELETE))
 
@@ -262,6 +291,16 @@ const struct cli_flag_info cli_flags[N_CLI_FLAGS] = {
                        BIT(MEMBER_DEMOTE),
                    "also while voters are missing, as long as a majority is well"},
     [CLI_TO] = {"to", 0, VALUE_REQUIRED, "NAME", BIT(TRANSFER), "to this member"},
+    [CLI_TO_REVISION] = {"to-revision", 0, VALUE_REQUIRED, "N", FROM_ARCHIVE,
+                         "only up to this revision"},
+    [CLI_TO_TIME] = {"to-time", 0, VALUE_REQUIRED, "TIME", FROM_ARCHIVE,
+                     "only up to this time of the cluster, like 2026-11-29T12:00:00Z"},
+    [CLI_CLUSTER] = {"cluster", 0, VALUE_REQUIRED, "UUID", FROM_ARCHIVE | BIT(ARCHIVE_LIST),
+                     "of this cluster, if there are several"},
+    [CLI_KEY_FILE] = {"archive-key-file", 0, VALUE_REQUIRED, "FILE",
+                      FROM_ARCHIVE | BIT(ARCHIVE_LIST), "the keys of an encrypted archive"},
+    [CLI_WORK_DIR] = {"work-dir", 0, VALUE_REQUIRED, "DIR", BIT(ARCHIVE_VERIFY),
+                      "where there is room for all of the state [TMPDIR, else /tmp]"},
     [CLI_UNDO] = {"undo", 0, VALUE_NONE, NULL, BIT(DRAIN), "it may lead again"},
 };
 

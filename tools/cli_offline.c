@@ -8,6 +8,7 @@
 #include "daemon/base/memory.h"
 #include "raft/address.h"
 #include "raft/offline.h"
+#include "tools/cli_archive.h"
 #include "tools/cli_progress.h"
 #include "tools/cli_run.h"
 
@@ -20,6 +21,9 @@ static enum cli_exit exit_of(enum status status)
     switch (status) {
     case STATUS_NOT_FOUND:
         return CLI_NOT_FOUND;
+    case STATUS_INVALID:
+        return CLI_USAGE;
+    case STATUS_MISMATCH:
     case STATUS_EXISTS:
     case STATUS_BUSY:
         return CLI_CONFLICT;
@@ -113,21 +117,65 @@ static void on_restored(void *data, uint64_t bytes, uint64_t of_bytes)
     progress_show(data, bytes, of_bytes);
 }
 
+static bool is_url(const char *operand)
+{
+    return strstr(operand, "://") != NULL;
+}
+
+/* Only a snapshot, which is of one point and not encrypted. */
+static enum cli_exit refuse_flags_of_archives(struct cli *cli)
+{
+    static const enum cli_flag flags[] = {CLI_TO_REVISION, CLI_TO_TIME, CLI_CLUSTER, CLI_KEY_FILE};
+
+    for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
+        if (cli_given(cli->options, flags[i])) {
+            return cli_fail(cli, CLI_USAGE,
+                            "--%s goes with the URL of an archive, and \"%s\" is a file",
+                            cli_flags[flags[i]].name, cli->options->operands[0]);
+        }
+    }
+    return CLI_OK;
+}
+
+static enum cli_exit restore(struct cli *cli, struct offline_restore *options,
+                             struct offline_made *made)
+{
+    bool is_archive = is_url(cli->options->operands[0]);
+    struct cli_archive archive = {.keys = NULL};
+    struct progress progress;
+    enum cli_exit code = is_archive ? cli_archive_begin(cli, cli->options->operands[0], &archive)
+                                    : refuse_flags_of_archives(cli);
+    enum status status;
+
+    if (code != CLI_OK) {
+        cli_archive_close(&archive);
+        return code;
+    }
+    options->image = is_archive ? NULL : cli->options->operands[0];
+    options->archive = is_archive ? &archive.options : NULL;
+    options->data = &progress;
+    progress_begin(is_archive ? &archive.progress : &progress, "restoring");
+    status = offline_restore(options, made, &cli->error);
+    if (is_archive) {
+        cli_archive_close(&archive);
+    } else {
+        progress_end(&progress);
+    }
+    return status == STATUS_OK ? CLI_OK : exit_of(status);
+}
+
 enum cli_exit run_restore(struct cli *cli)
 {
     const char *const *values = cli->options->values;
     struct offline_made *made = memory_new_zeroed(1, sizeof *made); /* Large for a stack. */
     char peer_address[LIMIT_ADDRESS_BYTES + 1];
     char api_address[LIMIT_ADDRESS_BYTES + 1];
-    struct progress progress;
-    const struct offline_restore options = {
-        .image = cli->options->operands[0],
+    struct offline_restore options = {
         .directory = values[CLI_DATA_DIR],
         .name = values[CLI_NAME] == NULL ? DEFAULT_NAME : values[CLI_NAME],
         .peer_address = peer_address,
         .api_address = api_address,
         .on_progress = on_restored,
-        .data = &progress,
     };
     enum cli_exit code = CLI_USAGE;
 
@@ -136,13 +184,8 @@ enum cli_exit run_restore(struct cli *cli)
                         options.name);
     } else if (take_address(cli, CLI_PEER_ADDRESS, DEFAULT_PEER_ADDRESS, peer_address) &&
                take_address(cli, CLI_API_ADDRESS, DEFAULT_API_ADDRESS, api_address)) {
-        enum status status;
-
-        progress_begin(&progress, "restoring");
-        status = offline_restore(&options, made, &cli->error);
-        progress_end(&progress);
-        code = status == STATUS_OK ? CLI_OK : exit_of(status);
-        if (status == STATUS_OK) {
+        code = restore(cli, &options, made);
+        if (code == CLI_OK) {
             print_made(cli, options.directory, made);
         }
     }

@@ -7,7 +7,8 @@
 #include "tools/cli_run.h"
 
 /* A member so many entries behind is worth a word. */
-#define LAG_WARNING 1000
+#define LAG_WARNING            1000
+#define ARCHIVE_LAG_WARNING_MS 60000
 
 static const char *text_of(const json_t *object, const char *name)
 {
@@ -178,6 +179,18 @@ static void warn_of_changes(struct cli *cli, const json_t *member)
     }
 }
 
+static void warn_of_archive(struct cli *cli, const json_t *cluster)
+{
+    json_int_t lag_ms = number_of(cluster, "archive_lag_ms");
+
+    if (lag_ms > ARCHIVE_LAG_WARNING_MS) {
+        buffer_append_format(&cli->out,
+                             "warning: the archive is %" JSON_INTEGER_FORMAT
+                             " s behind what this node has executed (holdfast archive list)\n",
+                             lag_ms / 1000);
+    }
+}
+
 static void print_warnings(struct cli *cli, const json_t *cluster)
 {
     const json_t *members = json_object_get(cluster, "members");
@@ -215,6 +228,7 @@ static void print_warnings(struct cli *cli, const json_t *cluster)
                              "warning: %zu of %zu voters are healthy: no other may fail\n", healthy,
                              voters);
     }
+    warn_of_archive(cli, cluster);
     if (voters > 0 && voters % 2 == 0) {
         buffer_append_format(
             &cli->out,

@@ -31,6 +31,9 @@ static enum cli_exit (*const runs[N_COMMANDS])(struct cli *cli) = {
     [COMMAND_SNAPSHOT_SAVE] = run_snapshot_save,
     [COMMAND_SNAPSHOT_VERIFY] = run_snapshot_verify,
     [COMMAND_SNAPSHOT_INSPECT] = run_snapshot_inspect,
+    [COMMAND_ARCHIVE_LIST] = run_archive_list,
+    [COMMAND_ARCHIVE_NOW] = run_archive_now,
+    [COMMAND_ARCHIVE_VERIFY] = run_archive_verify,
     [COMMAND_RESTORE] = run_restore,
     [COMMAND_RECOVER] = run_recover,
 };

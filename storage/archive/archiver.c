@@ -52,6 +52,7 @@ struct archiver {
     char *program;
     char *work_directory;
     pthread_t thread;
+    bool is_stopped; /* The thread has ended. */
     struct repository *repository;
     bool is_local;
 
@@ -643,6 +644,9 @@ static void *run(void *data)
         uint64_t ms;
 
         turn(archiver);
+        if (archiver->options.on_turn != NULL) {
+            archiver->options.on_turn(archiver->options.turn_data);
+        }
         ms = rest_ms(archiver);
         lock(archiver);
         if (!is_canceled(archiver) && archiver->n_asked == archiver->asked) {
@@ -740,16 +744,24 @@ enum status archiver_open(const struct archiver_options *options, struct archive
     return STATUS_OK;
 }
 
-void archiver_close(struct archiver *archiver)
+void archiver_stop(struct archiver *archiver)
 {
-    if (archiver == NULL) {
-        return;
-    }
     lock(archiver);
     atomic_store(&archiver->is_closing, true);
     CHECK(pthread_cond_signal(&archiver->wake) == 0);
     unlock(archiver);
     CHECK(pthread_join(archiver->thread, NULL) == 0);
+    archiver->is_stopped = true;
+}
+
+void archiver_close(struct archiver *archiver)
+{
+    if (archiver == NULL) {
+        return;
+    }
+    if (!archiver->is_stopped) {
+        archiver_stop(archiver);
+    }
     release(archiver);
 }
 

@@ -40,12 +40,18 @@ struct archiver_options {
     bool (*identify)(void *data, char cluster_id[NAMES_CLUSTER_BYTES + 1], uint64_t *node_id);
     /* The archiver's thread: this node is the one that archives to what all nodes share. */
     bool (*is_chosen)(void *data);
+    void *turn_data;
+    /* The archiver's thread, every now and then: archiver_needs_after() may have changed. May be
+     * NULL. */
+    void (*on_turn)(void *turn_data);
 };
 
 /* Strings are copied. STATUS_INVALID: see repository_open(). */
 MUST_USE enum status archiver_open(const struct archiver_options *options,
                                    struct archiver **archiver, struct error *error);
-/* Ends what it is at. Accepts NULL. */
+/* Have its thread end: it gives up what it is at, and calls nobody any more. Waits. */
+void archiver_stop(struct archiver *archiver);
+/* Stops it, if it was not. Accepts NULL. */
 void archiver_close(struct archiver *archiver);
 
 /* Have all that was executed so far archived now, and a full made. Gives the number of the request,

@@ -159,6 +159,11 @@ void fake_node_release(struct node *node)
 
 /* --- what is known --- */
 
+struct archive *node_archive(struct node *node)
+{
+    return node->archive;
+}
+
 struct image_spools *node_spools(struct node *node)
 {
     char directory[128];

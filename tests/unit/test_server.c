@@ -20,6 +20,7 @@
 #include "api/server.h"
 #include "api/write.h"
 #include "daemon/base/memory.h"
+#include "storage/archive/archive.h"
 #include "storage/image_spool.h"
 #include "storage/store.h"
 #include "tests/lib/client.h"
@@ -56,6 +57,29 @@ void applier_statistics(const struct applier *applier, struct applier_statistics
 {
     (void)applier;
     *statistics = (struct applier_statistics){.flushes = 4};
+}
+
+struct archive *node_archive(struct node *node)
+{
+    (void)node;
+    return NULL;
+}
+
+size_t archive_count(const struct archive *archive)
+{
+    assert_null(archive);
+    return 0;
+}
+
+struct archiver *archive_at(const struct archive *archive, size_t i)
+{
+    fail_msg("archive %zu of %p", i, (const void *)archive);
+    return NULL;
+}
+
+void archiver_status(struct archiver *archiver, struct archiver_status *status)
+{
+    fail_msg("status %p of %p", (void *)status, (void *)archiver);
 }
 
 struct image_spools *node_spools(struct node *node)

@@ -1,0 +1,15 @@
+/* How far the archive of this node is behind (metrics_archive.c). */
+#ifndef HOLDFAST_API_ARCHIVES_H
+#define HOLDFAST_API_ARCHIVES_H
+
+#include <stdint.h>
+
+struct node;
+
+/* Beyond so much, /readyz and holdfast status warn. */
+#define ARCHIVES_LAG_WARNING_MS 60000u
+
+/* The largest of all repositories that this node archives to. */
+uint64_t archives_lag_ms(struct node *node);
+
+#endif
