@@ -72,6 +72,9 @@ static void append_repository(struct buffer *text, size_t number,
     append_number(text, ",\"fulls\":", status->fulls);
     append_number(text, ",\"deltas\":", status->deltas);
     append_number(text, ",\"bytes\":", status->bytes);
+    append_time(text, ",\"verified_at\":", status->verified_ms);
+    append_number(text, ",\"verified_revision\":", status->verified_revision);
+    append_number(text, ",\"verify_ms\":", status->verify_took_ms);
     append_number(text, ",\"completed\":", status->completed);
     buffer_append_byte(text, '}');
 }

@@ -73,6 +73,16 @@ static uint64_t get_last_full_seconds(const struct archiver_status *status)
     return status->last_full.created_ms / 1000;
 }
 
+static uint64_t get_verified_seconds(const struct archiver_status *status)
+{
+    return status->verified_ms / 1000;
+}
+
+static uint64_t get_verify_seconds(const struct archiver_status *status)
+{
+    return status->verify_took_ms / 1000;
+}
+
 static const struct series all_series[] = {
     {"holdfast_archive_active", "gauge", "1 if this node archives to the repository.",
      get_is_active},
@@ -88,6 +98,10 @@ static const struct series all_series[] = {
      get_restore_seconds},
     {"holdfast_archive_last_full_timestamp_seconds", "gauge",
      "When the newest full was made; 0: never.", get_last_full_seconds},
+    {"holdfast_archive_verified_timestamp_seconds", "gauge",
+     "When a restore was tried last and gave what it should; 0: not since the start.",
+     get_verified_seconds},
+    {"holdfast_archive_verify_seconds", "gauge", "How long that took.", get_verify_seconds},
     {"holdfast_archive_fulls", "gauge", "Fulls in the repository.", get_fulls},
     {"holdfast_archive_deltas", "gauge", "Deltas in the repository.", get_deltas},
     {"holdfast_archive_bytes", "gauge", "Bytes of them.", get_bytes},

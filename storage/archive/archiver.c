@@ -26,11 +26,13 @@
 #include <unistd.h>
 
 #include "daemon/base/check.h"
+#include "daemon/base/files.h"
 #include "daemon/base/limits.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
 #include "daemon/base/pace.h"
 #include "storage/archive/full.h"
+#include "storage/archive/restore.h"
 
 #define TURN_MS         1000u
 #define RETRY_MS        1000u
@@ -40,6 +42,9 @@
 #define RESTORE_MS      120000u
 #define LEAST_REPLAY_MS 10000u
 #define PRUNE_MS        (3600ull * 1000)
+#define VERIFY_MS       (24ull * 3600 * 1000)
+#define FIRST_VERIFY_MS (3600ull * 1000) /* A node that is started every day verifies too. */
+#define VERIFY_RANGE_MS (24ull * 3600 * 1000)
 #define WATCH_MS        30000u
 /* For the estimate of what a restore takes: a full is imported, deltas are executed. */
 #define IMPORT_BYTES_PER_MS 50000u
@@ -64,6 +69,7 @@ struct archiver {
     uint64_t full_done_ms;     /* Monotonic; 0: none was made by this process. */
     uint64_t prune_due_ms;
     uint64_t watch_due_ms;
+    uint64_t verify_due_ms;
     uint64_t replay_bytes; /* Of steps behind the last full. */
     uint64_t full_index;   /* Behind a gap: of the full with which the chain begins anew. */
     uint64_t asked;        /* What is being done now was asked for by then. */
@@ -93,6 +99,12 @@ static uint64_t now_ms(void)
     return clock_ms(CLOCK_MONOTONIC);
 }
 
+/* @ms later than @then_ms; UINT64_MAX: never. */
+static uint64_t later(uint64_t then_ms, uint64_t ms)
+{
+    return ms > UINT64_MAX - then_ms ? UINT64_MAX : then_ms + ms;
+}
+
 static void lock(struct archiver *archiver)
 {
     CHECK(pthread_mutex_lock(&archiver->mutex) == 0);
@@ -106,10 +118,10 @@ static void unlock(struct archiver *archiver)
 const char *archiver_activity_text(enum archiver_activity activity)
 {
     static const char *const texts[] = {
-        [ARCHIVER_WAITING] = "waiting", [ARCHIVER_STANDBY] = "standby",
-        [ARCHIVER_IDLE] = "idle",       [ARCHIVER_DELTA] = "delta",
-        [ARCHIVER_FULL] = "full",       [ARCHIVER_PRUNING] = "pruning",
-        [ARCHIVER_FAILING] = "failing",
+        [ARCHIVER_WAITING] = "waiting",     [ARCHIVER_STANDBY] = "standby",
+        [ARCHIVER_IDLE] = "idle",           [ARCHIVER_DELTA] = "delta",
+        [ARCHIVER_FULL] = "full",           [ARCHIVER_PRUNING] = "pruning",
+        [ARCHIVER_VERIFYING] = "verifying", [ARCHIVER_FAILING] = "failing",
     };
 
     return texts[activity];
@@ -443,6 +455,82 @@ static enum status prune(struct archiver *archiver, struct error *error)
     return status;
 }
 
+/* --- Verifying --- */
+
+/* A point of the last day, so that every kind of way there is tried at some time. */
+static uint64_t draw_point_ms(struct archiver *archiver)
+{
+    const struct catalog *catalog = &archiver->catalog;
+    uint64_t end_ms = archiver->status.time_ms;
+    uint64_t begin_ms = end_ms > VERIFY_RANGE_MS ? end_ms - VERIFY_RANGE_MS : 0;
+
+    for (size_t i = catalog->n_fulls; i > 0; i--) {
+        if (catalog->fulls[i - 1].is_whole && catalog->fulls[i - 1].time_ms <= begin_ms) {
+            break;
+        }
+        if (i == 1) { /* None is so old. */
+            begin_ms = catalog->fulls[0].time_ms;
+        }
+    }
+    return begin_ms >= end_ms
+               ? end_ms
+               : begin_ms + (uint64_t)rand_r(&archiver->random) % (end_ms - begin_ms + 1);
+}
+
+static enum status restore_to(struct archiver *archiver, const char *directory,
+                              struct restore_facts *facts, struct error *error)
+{
+    const struct restore_options options = {
+        .url = archiver->url,
+        .keys = archiver->options.keys,
+        .base = archiver->base,
+        .to_revision = UINT64_MAX,
+        .to_time_ms = draw_point_ms(archiver),
+        .data = archiver,
+        .is_canceled = is_canceled,
+    };
+    struct restore *restore;
+    enum status status = restore_open(&options, &restore, error);
+
+    if (status == STATUS_OK) {
+        status = restore_run(restore, directory, error);
+        *facts = *restore_facts(restore);
+        restore_close(restore);
+    }
+    return status;
+}
+
+/* Restore to a directory that is removed again. */
+static enum status verify(struct archiver *archiver, struct error *error)
+{
+    char *directory = files_join(archiver->work_directory, "/verified");
+    uint64_t begun_ms = now_ms();
+    struct restore_facts facts;
+    enum status status;
+
+    set_activity(archiver, ARCHIVER_VERIFYING);
+    status = files_remove_directory(directory, error);
+    if (status == STATUS_OK) {
+        status = restore_to(archiver, directory, &facts, error);
+    }
+    if (status == STATUS_OK) {
+        lock(archiver);
+        archiver->status.verified_ms = clock_ms(CLOCK_REALTIME);
+        archiver->status.verified_revision = facts.revision;
+        archiver->status.verify_took_ms = now_ms() - begun_ms;
+        unlock(archiver);
+        log_info("archive", "verified repository=%s revision=%" PRIu64 " took_ms=%" PRIu64,
+                 archiver->status.url, facts.revision, now_ms() - begun_ms);
+    } else if (status != STATUS_CANCELED) {
+        status = error_prefix(error, "a restore that was tried failed");
+    }
+    if (files_remove_directory(directory, NULL) != STATUS_OK) {
+        log_warn("archive", "could not remove \"%s\"", directory);
+    }
+    free(directory);
+    return status;
+}
+
 /* --- Turns --- */
 
 static void note_lag(struct archiver *archiver)
@@ -547,6 +635,10 @@ static enum status archive(struct archiver *archiver, struct error *error)
     if (status == STATUS_OK && now_ms() >= archiver->prune_due_ms) {
         archiver->prune_due_ms = now_ms() + archiver->options.schedule.prune_ms;
         status = prune(archiver, error);
+    }
+    if (status == STATUS_OK && has_full && now_ms() >= archiver->verify_due_ms) {
+        archiver->verify_due_ms = later(now_ms(), archiver->options.schedule.verify_ms);
+        status = verify(archiver, error);
     }
     return status;
 }
@@ -668,6 +760,7 @@ static void fill_in_defaults(struct archiver_options *options)
     schedule->full_ms = schedule->full_ms == 0 ? FULL_MS : schedule->full_ms;
     schedule->restore_ms = schedule->restore_ms == 0 ? RESTORE_MS : schedule->restore_ms;
     schedule->prune_ms = schedule->prune_ms == 0 ? PRUNE_MS : schedule->prune_ms;
+    schedule->verify_ms = schedule->verify_ms == 0 ? VERIFY_MS : schedule->verify_ms;
     if (retention->deltas_ms == 0 && retention->fulls_ms == 0) {
         retention->deltas_ms = RETENTION_DELTAS_MS;
         retention->fulls_ms = RETENTION_FULLS_MS;
@@ -733,6 +826,10 @@ enum status archiver_open(const struct archiver_options *options, struct archive
     opened->program = memory_copy_string(options->program);
     opened->work_directory = memory_copy_string(options->work_directory);
     opened->random = (unsigned)now_ms() ^ (unsigned)getpid();
+    opened->verify_due_ms = later(now_ms(), opened->options.schedule.verify_ms < FIRST_VERIFY_MS ||
+                                                    opened->options.schedule.verify_ms == UINT64_MAX
+                                                ? opened->options.schedule.verify_ms
+                                                : FIRST_VERIFY_MS);
     CHECK(pthread_mutex_init(&opened->mutex, NULL) == 0);
     init_condition(&opened->wake);
     status = start(opened, error);

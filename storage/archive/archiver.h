@@ -22,6 +22,7 @@ struct archiver_schedule {
     uint64_t full_ms;    /* A full is made so long after the last one: 24 h. */
     uint64_t restore_ms; /* Or when a restore would take longer than so: 120 s. */
     uint64_t prune_ms;   /* How often what is not needed any more is removed: 1 h. */
+    uint64_t verify_ms;  /* How often a restore is tried; UINT64_MAX: never. 24 h. */
 };
 
 struct archiver_options {
@@ -65,7 +66,8 @@ enum archiver_activity {
     ARCHIVER_DELTA,
     ARCHIVER_FULL,
     ARCHIVER_PRUNING,
-    ARCHIVER_FAILING, /* It tries again now and then; error says why. */
+    ARCHIVER_VERIFYING, /* By restoring it to a directory of its own. */
+    ARCHIVER_FAILING,   /* It tries again now and then; error says why. */
 };
 const char *archiver_activity_text(enum archiver_activity activity);
 
@@ -90,6 +92,10 @@ struct archiver_status {
     uint64_t bytes;
     struct catalog_full last_full; /* directory "": none. */
     uint64_t restore_ms;           /* That a restore of all of it would take, about. */
+    /* The last restore that was tried and gave what it should. */
+    uint64_t verified_ms; /* By the wall clock; 0: none since the start. */
+    uint64_t verified_revision;
+    uint64_t verify_took_ms;
     /* Since the start. */
     uint64_t made_fulls;
     uint64_t made_deltas;

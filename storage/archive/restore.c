@@ -47,13 +47,15 @@ static void on_base(void *data, const char *base)
 {
     struct choice *choice = data;
     const char *wanted = choice->restore->options.cluster_id;
+    const char *wanted_base = choice->restore->options.base;
 
     if (strncmp(base, choice->last_cluster, NAMES_CLUSTER_BYTES) != 0) {
         memcpy(choice->last_cluster, base, NAMES_CLUSTER_BYTES);
         choice->n_clusters++;
         buffer_append_format(&choice->clusters, " %s", choice->last_cluster);
     }
-    if (wanted != NULL && strncmp(base, wanted, NAMES_CLUSTER_BYTES) != 0) {
+    if ((wanted != NULL && strncmp(base, wanted, NAMES_CLUSTER_BYTES) != 0) ||
+        (wanted_base != NULL && strcmp(base, wanted_base) != 0)) {
         return;
     }
     choice->bases = memory_resize(choice->bases, (choice->n_bases + 1) * sizeof *choice->bases);
@@ -69,9 +71,11 @@ static enum status refuse_choice(struct choice *choice, struct error *error)
         return error_set(error, STATUS_NOT_FOUND, "there is no archive in %s", url);
     }
     if (choice->n_bases == 0) {
-        return error_set(error, STATUS_NOT_FOUND,
-                         "there is no archive of cluster %s in %s, but of%.300s",
-                         choice->restore->options.cluster_id, url, choice->clusters.data);
+        return error_set(
+            error, STATUS_NOT_FOUND, "there is no archive of cluster %s in %s, but of%.300s",
+            choice->restore->options.base != NULL ? choice->restore->options.base
+                                                  : choice->restore->options.cluster_id,
+            url, choice->clusters.data);
     }
     return error_set(error, STATUS_MISMATCH,
                      "there are archives of %u clusters in %s: say which one is wanted:%.300s",
@@ -133,7 +137,8 @@ static enum status choose(struct restore *restore, struct choice *choice, struct
     if (status != STATUS_OK) {
         return status;
     }
-    if (choice->n_bases == 0 || (restore->options.cluster_id == NULL && choice->n_clusters > 1)) {
+    if (choice->n_bases == 0 || (restore->options.cluster_id == NULL &&
+                                 restore->options.base == NULL && choice->n_clusters > 1)) {
         return refuse_choice(choice, error);
     }
     for (size_t i = 0; i < choice->n_bases && status == STATUS_OK; i++) {
@@ -175,7 +180,8 @@ static enum status plan(struct restore *restore, struct error *error)
 enum status restore_open(const struct restore_options *options, struct restore **restore,
                          struct error *error)
 {
-    const struct repository_options repository = {.url = options->url};
+    const struct repository_options repository = {
+        .url = options->url, .data = options->data, .is_canceled = options->is_canceled};
     struct restore *opened = memory_new_zeroed(1, sizeof *opened);
     enum status status;
 

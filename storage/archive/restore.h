@@ -16,11 +16,13 @@ struct restore_options {
     const char *url;
     const struct master_keys *keys; /* NULL: none are given. */
     const char *cluster_id;         /* NULL: the only one that is there. */
+    const char *base;               /* Only this chain (names.h); NULL: the best one. */
     /* The last point that is wanted; UINT64_MAX: as far as it goes. A point between two steps of
      * the archive is the earlier one of them. */
     uint64_t to_revision;
     uint64_t to_time_ms; /* The cluster's time. */
     void *data;
+    bool (*is_canceled)(void *data); /* As in repository.h. */
     /* May be NULL. @of_bytes: 0: not known. */
     void (*on_progress)(void *data, enum restore_phase phase, uint64_t bytes, uint64_t of_bytes);
 };

@@ -518,37 +518,6 @@ static void a_gap_in_the_journal_begins_a_new_full(void **state)
     assert_non_null(strstr(f->error.text, "is missing"));
 }
 
-static void an_encrypted_archive_needs_its_key(void **state)
-{
-    struct fixture *f = *state;
-    struct master_keys *keys;
-    struct restore_facts facts;
-    char path[128];
-    FILE *file;
-
-    (void)snprintf(path, sizeof path, "%s/keys", f->directory);
-    file = fopen(path, "w");
-    assert_non_null(file);
-    assert_true(fprintf(file, "k1 %064d\n", 7) > 0);
-    assert_int_equal(fclose(file), 0);
-    assert_int_equal(chmod(path, 0600), 0);
-    assert_int_equal(master_keys_open(path, &keys, &f->error), STATUS_OK);
-    f->options.keys = keys;
-    open_archiver(f);
-    await_first_full(f);
-    go_on(f, 20);
-    catch_up(f);
-    close_archiver(f);
-
-    check_latest(f);
-    f->options.keys = NULL;
-    assert_int_equal(restore(f, UINT64_MAX, UINT64_MAX, &facts), STATUS_NOT_FOUND);
-    assert_non_null(strstr(f->error.text, "\"k1\""));
-    master_keys_close(keys);
-}
-
-/* --- Damage --- */
-
 struct objects {
     char names[64][NAMES_BYTES];
     uint64_t sizes[64];
@@ -580,6 +549,87 @@ static void flip(struct fixture *f, const char *name, uint64_t offset)
     assert_true(fputc(byte ^ 4, file) >= 0);
     assert_int_equal(fclose(file), 0);
 }
+
+static bool is_verified(void *data)
+{
+    struct archiver_status status;
+
+    archiver_status(data, &status);
+    return status.verified_ms > 0 && status.activity == ARCHIVER_IDLE;
+}
+
+static void an_archiver_tries_restores_by_itself(void **state)
+{
+    struct fixture *f = *state;
+    struct archiver_status status;
+    char path[128];
+
+    f->options.schedule.verify_ms = 1;
+    open_archiver(f);
+    await_first_full(f);
+    go_on(f, 30);
+    assert_true(wait_until(is_verified, f->archiver, LIMIT_MS));
+    status = ask(f);
+
+    assert_string_equal(status.error, "");
+    assert_true(status.verified_revision <= f->points[f->n_points - 1].revision);
+    (void)snprintf(path, sizeof path, "%s/verified", f->work_path);
+    close_archiver(f);
+    assert_int_not_equal(access(path, F_OK), 0);
+}
+
+static void an_archive_that_cannot_be_restored_is_told(void **state)
+{
+    struct fixture *f = *state;
+    struct objects objects = {.n = 0};
+    struct archiver_status status;
+
+    open_archiver(f);
+    await_first_full(f);
+    close_archiver(f);
+    assert_int_equal(repository_list(f->repository, "", NULL, add_object, &objects, &f->error),
+                     STATUS_OK);
+    flip(f, objects.names[1], objects.sizes[1] / 2); /* The segment: nobody else reads it. */
+    f->options.schedule.verify_ms = 1;
+    open_archiver(f);
+    do {
+        archiver_status(f->archiver, &status);
+    } while (status.failures == 0);
+
+    assert_non_null(strstr(status.error, "a restore that was tried failed"));
+    assert_int_equal(status.verified_ms, 0);
+}
+
+static void an_encrypted_archive_needs_its_key(void **state)
+{
+    struct fixture *f = *state;
+    struct master_keys *keys;
+    struct restore_facts facts;
+    char path[128];
+    FILE *file;
+
+    (void)snprintf(path, sizeof path, "%s/keys", f->directory);
+    file = fopen(path, "w");
+    assert_non_null(file);
+    assert_true(fprintf(file, "k1 %064d\n", 7) > 0);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(chmod(path, 0600), 0);
+    assert_int_equal(master_keys_open(path, &keys, &f->error), STATUS_OK);
+    f->options.keys = keys;
+    open_archiver(f);
+    await_first_full(f);
+    go_on(f, 20);
+    catch_up(f);
+    close_archiver(f);
+
+    check_latest(f);
+    f->options.keys = NULL;
+    assert_int_equal(restore(f, UINT64_MAX, UINT64_MAX, &facts), STATUS_NOT_FOUND);
+    assert_non_null(strstr(f->error.text, "\"k1\""));
+    master_keys_close(keys);
+}
+
+/* --- Damage --- */
 
 /* Any damage to what a restore needs ends it, and says where. */
 static void damage_anywhere_is_told(void **state)
@@ -717,6 +767,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_node_that_is_not_chosen_watches_and_takes_over, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_gap_in_the_journal_begins_a_new_full, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_archiver_tries_restores_by_itself, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_archive_that_cannot_be_restored_is_told, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(an_encrypted_archive_needs_its_key, setup, teardown),
         cmocka_unit_test_setup_teardown(damage_anywhere_is_told, setup, teardown),
         cmocka_unit_test_setup_teardown(a_missing_object_is_told, setup, teardown),
