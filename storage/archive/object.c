@@ -285,7 +285,9 @@ static enum status want(struct reader *reader, size_t size)
         if (status != STATUS_OK) {
             return status;
         }
-        CHECK(EVP_DigestUpdate(reader->hash, reader->bytes.data + before, got) == 1);
+        if (got > 0) {
+            CHECK(EVP_DigestUpdate(reader->hash, reader->bytes.data + before, got) == 1);
+        }
         reader->offset += got;
         reader->is_at_end = got < wanted;
     }
