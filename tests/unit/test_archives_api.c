@@ -1,0 +1,244 @@
+/* /v1/archives: what is archived, where and how far; and that it can be asked for. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+#include "storage/archive/archive.h"
+#include "tests/lib/api_fixture.h"
+#include "tests/lib/deadline.h"
+
+#define CLUSTER  "01234567-89ab-cdef-0123-456789abcdef"
+#define PATH     "/v1/archives"
+#define LIMIT_MS 30000u
+
+/* What the archive needs beside the node. */
+static struct journal *journal;
+static bool is_member;
+static char directory[128];
+static char journal_path[160];
+static char work_path[160];
+
+static bool identify(void *data, char cluster_id[NAMES_CLUSTER_BYTES + 1], uint64_t *node_id)
+{
+    (void)data;
+    strcpy(cluster_id, CLUSTER);
+    *node_id = 7;
+    return is_member;
+}
+
+static bool is_chosen(void *data)
+{
+    (void)data;
+    return false;
+}
+
+static int setup(void **state)
+{
+    struct api_fixture *f;
+    const struct journal_options journal_options = {.directory = journal_path};
+    struct error error;
+
+    (void)api_setup(state);
+    f = *state;
+    is_member = true;
+    (void)snprintf(directory, sizeof directory, "%s/archive", f->node->state->directory);
+    (void)snprintf(journal_path, sizeof journal_path, "%s/journal", f->node->state->directory);
+    (void)snprintf(work_path, sizeof work_path, "%s/work", f->node->state->directory);
+    assert_int_equal(journal_open(&journal_options, &journal, &error), STATUS_OK);
+    return 0;
+}
+
+static void open_archive(struct api_fixture *f)
+{
+    char urls[300];
+    const struct archive_options options = {
+        .urls = urls,
+        .local_directory = directory,
+        .work_directory = work_path,
+        .archiver = {.store = f->node->state->store,
+                     .journal = journal,
+                     .node = "n1",
+                     .program = "test",
+                     .schedule = {.delta_ms = 10},
+                     .identify = identify,
+                     .is_chosen = is_chosen},
+    };
+    struct error error;
+
+    (void)snprintf(urls, sizeof urls, "local file://%s-shared?shared", directory);
+    if (archive_open(&options, &f->node->archive, &error) != STATUS_OK) {
+        fail_msg("%s", error.text);
+    }
+}
+
+static int teardown(void **state)
+{
+    struct api_fixture *f = *state;
+
+    archive_close(f->node->archive);
+    journal_close(journal);
+    return api_teardown(state);
+}
+
+static json_t *list(struct api_fixture *f)
+{
+    json_t *json;
+
+    (void)api_expect(f, "GET", PATH, "", NULL, 200, "\"next_cursor\":null}");
+    json = json_loads(reply_body(f->last), JSON_REJECT_DUPLICATES, NULL);
+    assert_non_null(json);
+    return json;
+}
+
+static json_int_t number_of(json_t *json, size_t i, const char *name)
+{
+    const json_t *value =
+        json_object_get(json_array_get(json_object_get(json, "repositories"), i), name);
+
+    assert_true(json_is_integer(value));
+    return json_integer_value(value);
+}
+
+static const char *text_of(json_t *json, size_t i, const char *name)
+{
+    return json_string_value(
+        json_object_get(json_array_get(json_object_get(json, "repositories"), i), name));
+}
+
+static bool has_first_full(void *data)
+{
+    struct archiver_status status;
+
+    archiver_status(archive_at(((struct api_fixture *)data)->node->archive, 0), &status);
+    return status.fulls > 0 && status.activity == ARCHIVER_IDLE;
+}
+
+static void a_node_without_an_archive_says_so(void **state)
+{
+    struct api_fixture *f = *state;
+    json_t *json = list(f);
+
+    assert_int_equal(json_array_size(json_object_get(json, "repositories")), 0);
+    assert_int_equal(json_array_size(json_object_get(json, "items")), 0);
+    json_decref(json);
+    api_refuses(f, "POST", PATH, "", NULL, "not-found", NULL);
+    api_refuses(f, "GET", PATH "/0-1-2", "", NULL, "not-found", NULL);
+    api_refuses(f, "GET", PATH "?x=1", "", NULL, "invalid-field", "x");
+    api_refuses(f, "POST", PATH "?x=1", "", NULL, "invalid-field", "x");
+    api_refuses(f, "GET", PATH "/a?x=1", "", NULL, "invalid-field", "x");
+}
+
+static void repositories_and_fulls_are_listed(void **state)
+{
+    struct api_fixture *f = *state;
+    json_t *json;
+    json_t *full;
+    char path[128];
+
+    open_archive(f);
+    assert_true(wait_until(has_first_full, f, LIMIT_MS));
+    json = list(f);
+    assert_int_equal(json_array_size(json_object_get(json, "repositories")), 2);
+    assert_string_equal(text_of(json, 0, "activity"), "idle");
+    assert_int_equal(number_of(json, 0, "fulls"), 1);
+    assert_int_equal(number_of(json, 0, "lag_entries"), 0);
+    assert_string_equal(text_of(json, 1, "activity"), "standby");
+
+    full = json_array_get(json_object_get(json, "items"), 0);
+    assert_int_equal(json_array_size(json_object_get(json, "items")), 1);
+    assert_true(json_is_true(json_object_get(full, "whole")));
+    assert_string_equal(json_string_value(json_object_get(full, "repository")),
+                        text_of(json, 0, "url"));
+    (void)snprintf(path, sizeof path, PATH "/%s", json_string_value(json_object_get(full, "id")));
+    (void)api_expect(f, "GET", path, "", NULL, 200, json_string_value(json_object_get(full, "id")));
+    path[strlen(path) - 1] ^= 1;
+    api_refuses(f, "GET", path, "", NULL, "not-found", NULL);
+    json_decref(json);
+}
+
+struct asked {
+    struct api_fixture *f;
+    json_int_t request;
+};
+
+static bool is_completed(void *data)
+{
+    const struct asked *asked = data;
+    json_t *json = list(asked->f);
+    bool is_done = number_of(json, 0, "completed") >= asked->request;
+
+    json_decref(json);
+    return is_done;
+}
+
+static void an_archive_can_be_asked_for(void **state)
+{
+    struct api_fixture *f = *state;
+    struct asked asked = {.f = f};
+    json_t *json;
+
+    open_archive(f);
+    assert_true(wait_until(has_first_full, f, LIMIT_MS));
+    (void)api_expect(f, "POST", PATH, "", NULL, 202, "\"node\":\"n1\"");
+    json = json_loads(reply_body(f->last), JSON_REJECT_DUPLICATES, NULL);
+    asked.request = number_of(json, 0, "request");
+    json_decref(json);
+    assert_true(wait_until(is_completed, &asked, LIMIT_MS));
+
+    json = list(f);
+    assert_int_equal(number_of(json, 0, "fulls"), 2);
+    json_decref(json);
+}
+
+static void a_node_that_is_no_member_waits(void **state)
+{
+    struct api_fixture *f = *state;
+    json_t *json;
+
+    is_member = false;
+    open_archive(f);
+    json = list(f);
+    assert_string_equal(text_of(json, 0, "activity"), "waiting");
+    assert_null(text_of(json, 0, "error"));
+    assert_int_equal(number_of(json, 0, "index"), 0);
+    json_decref(json);
+}
+
+static void lists_of_repositories_that_are_wrong_are_told(void **state)
+{
+    struct error error;
+
+    (void)state;
+    assert_int_equal(archive_check("none", &error), STATUS_OK);
+    assert_true(archive_is_off("none"));
+    assert_false(archive_is_off("local"));
+    assert_int_equal(archive_check("local  file:///x\tfile:///y?shared", &error), STATUS_OK);
+    assert_int_equal(archive_check(" ", &error), STATUS_INVALID);
+    assert_non_null(strstr(error.text, "none"));
+    assert_int_equal(archive_check("local none", &error), STATUS_INVALID);
+    assert_int_equal(archive_check("ftp://x", &error), STATUS_INVALID);
+    assert_int_equal(archive_check("local local local local local local local local local", &error),
+                     STATUS_INVALID);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_node_without_an_archive_says_so),
+        TEST(repositories_and_fulls_are_listed),
+        TEST(an_archive_can_be_asked_for),
+        TEST(a_node_that_is_no_member_waits),
+        TEST(lists_of_repositories_that_are_wrong_are_told),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
