@@ -88,6 +88,7 @@ enum status node_open_archive(struct node *node, struct error *error)
                 .schedule = {.delta_ms = node->options.archive_delta_ms,
                              .full_ms = node->options.archive_full_ms},
                 .bytes_per_second = node->options.transfer_rate,
+                .reserve_bytes = 2 * node->options.free_disk_floor_bytes,
                 .data = node,
                 .identify = identify,
                 .is_chosen = is_chosen,

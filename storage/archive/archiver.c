@@ -22,6 +22,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -42,6 +43,7 @@
 #define RESTORE_MS      120000u
 #define LEAST_REPLAY_MS 10000u
 #define PRUNE_MS        (3600ull * 1000)
+#define SQUEEZE_MS      10000u
 #define VERIFY_MS       (24ull * 3600 * 1000)
 #define FIRST_VERIFY_MS (3600ull * 1000) /* A node that is started every day verifies too. */
 #define VERIFY_RANGE_MS (24ull * 3600 * 1000)
@@ -70,9 +72,11 @@ struct archiver {
     uint64_t prune_due_ms;
     uint64_t watch_due_ms;
     uint64_t verify_due_ms;
-    uint64_t replay_bytes; /* Of steps behind the last full. */
-    uint64_t full_index;   /* Behind a gap: of the full with which the chain begins anew. */
-    uint64_t asked;        /* What is being done now was asked for by then. */
+    uint64_t squeeze_due_ms;
+    uint64_t full_early_ms; /* So that not all nodes make one at the same time. */
+    uint64_t replay_bytes;  /* Of steps behind the last full. */
+    uint64_t full_index;    /* Behind a gap: of the full with which the chain begins anew. */
+    uint64_t asked;         /* What is being done now was asked for by then. */
     unsigned n_retries;
     unsigned random;
     struct pace pace;
@@ -218,6 +222,46 @@ static void add_delta(struct archiver *archiver, const struct delta_facts *facts
     unlock(archiver);
 }
 
+/* --- Room --- */
+
+/* Free bytes above the reserve. */
+static uint64_t spare_bytes(const struct archiver *archiver)
+{
+    struct statvfs facts;
+    uint64_t free_bytes;
+
+    if (statvfs(archiver->work_directory, &facts) != 0) {
+        return UINT64_MAX; /* What is wrong with it shows where it is used. */
+    }
+    free_bytes = (uint64_t)facts.f_bavail * facts.f_frsize;
+    return free_bytes > archiver->options.reserve_bytes
+               ? free_bytes - archiver->options.reserve_bytes
+               : 0;
+}
+
+static enum status want_room(const struct archiver *archiver, uint64_t bytes, struct error *error)
+{
+    uint64_t spare = spare_bytes(archiver);
+
+    return spare >= bytes ? STATUS_OK
+                          : error_set(error, STATUS_DISK_FULL,
+                                      "too little disk is free: it needs %" PRIu64
+                                      " MiB, and %" PRIu64 " MiB have to stay free",
+                                      (bytes >> 20) + 1, archiver->options.reserve_bytes >> 20);
+}
+
+/* The image, hardly ever larger than the state, and a segment; the full itself, if it is here. */
+static enum status want_room_for_full(const struct archiver *archiver, struct error *error)
+{
+    struct store_statistics store;
+
+    if (store_statistics(archiver->options.store, &store, error) != STATUS_OK) {
+        return error->status;
+    }
+    return want_room(
+        archiver, (archiver->is_local ? 2 : 1) * store.used_bytes + REPOSITORY_OBJECT_BYTES, error);
+}
+
 /* --- Deltas --- */
 
 /* The name was taken: by an archiver before this one, or by this one, when no answer came. */
@@ -244,7 +288,10 @@ static enum status put_delta(struct archiver *archiver, struct slice steps, stru
     int fd;
 
     delta_describe(steps, &facts);
-    status = full_work_file(archiver->work_directory, &fd, error);
+    status = want_room(archiver, 2 * facts.content_bytes, error);
+    if (status == STATUS_OK) {
+        status = full_work_file(archiver->work_directory, &fd, error);
+    }
     if (status != STATUS_OK) {
         return status;
     }
@@ -338,6 +385,10 @@ static enum status make_full(struct archiver *archiver, struct error *error)
     uint64_t bytes_before = archiver->catalog.bytes;
     enum status status;
 
+    status = want_room_for_full(archiver, error);
+    if (status != STATUS_OK) {
+        return status;
+    }
     set_activity(archiver, ARCHIVER_FULL);
     archiver->pace = pace_of(archiver->options.bytes_per_second, now_ms());
     status = full_create(&making, &manifest, directory, error);
@@ -376,7 +427,8 @@ static bool full_is_due(const struct archiver *archiver)
     uint64_t replay_ms = archiver->replay_bytes / REPLAY_BYTES_PER_MS;
     uint64_t least_ms = import_ms / 3 > LEAST_REPLAY_MS ? import_ms / 3 : LEAST_REPLAY_MS;
 
-    return last->directory[0] == '\0' || wall_age_ms(last->created_ms) >= schedule->full_ms ||
+    return last->directory[0] == '\0' ||
+           wall_age_ms(last->created_ms) + archiver->full_early_ms >= schedule->full_ms ||
            (import_ms + replay_ms > schedule->restore_ms && replay_ms > least_ms);
 }
 
@@ -430,7 +482,8 @@ static enum status remove_planned(struct archiver *archiver, const struct retent
     return status;
 }
 
-static enum status prune(struct archiver *archiver, struct error *error)
+static enum status prune(struct archiver *archiver, const struct retention_policy *policy,
+                         struct error *error)
 {
     struct retention_plan plan;
     enum status status;
@@ -440,8 +493,7 @@ static enum status prune(struct archiver *archiver, struct error *error)
     if (status != STATUS_OK) {
         return status;
     }
-    retention_plan(&archiver->catalog, &archiver->options.retention, clock_ms(CLOCK_REALTIME),
-                   &plan);
+    retention_plan(&archiver->catalog, policy, clock_ms(CLOCK_REALTIME), &plan);
     status = remove_planned(archiver, &plan, error);
     if (status == STATUS_OK && plan.bytes > 0) {
         log_info("archive", "pruned repository=%s bytes=%" PRIu64, archiver->status.url,
@@ -453,6 +505,22 @@ static enum status prune(struct archiver *archiver, struct error *error)
     }
     retention_plan_close(&plan);
     return status;
+}
+
+static enum status prune_when_due(struct archiver *archiver, struct error *error)
+{
+    struct retention_policy policy = archiver->options.retention;
+
+    if (archiver->is_local && spare_bytes(archiver) == 0 && now_ms() >= archiver->squeeze_due_ms) {
+        archiver->squeeze_due_ms = now_ms() + SQUEEZE_MS;
+        policy.max_bytes = 1; /* The newest chain stays all the same. */
+        return prune(archiver, &policy, error);
+    }
+    if (now_ms() < archiver->prune_due_ms) {
+        return STATUS_OK;
+    }
+    archiver->prune_due_ms = now_ms() + archiver->options.schedule.prune_ms;
+    return prune(archiver, &policy, error);
 }
 
 /* --- Verifying --- */
@@ -508,8 +576,11 @@ static enum status verify(struct archiver *archiver, struct error *error)
     struct restore_facts facts;
     enum status status;
 
+    status = want_room_for_full(archiver, error);
     set_activity(archiver, ARCHIVER_VERIFYING);
-    status = files_remove_directory(directory, error);
+    if (status == STATUS_OK) {
+        status = files_remove_directory(directory, error);
+    }
     if (status == STATUS_OK) {
         status = restore_to(archiver, directory, &facts, error);
     }
@@ -622,6 +693,9 @@ static enum status archive(struct archiver *archiver, struct error *error)
     enum status status = archiver->has_catalog ? STATUS_OK : load_catalog(archiver, error);
     bool has_full;
 
+    if (status == STATUS_OK) { /* First: it may make room for the rest. */
+        status = prune_when_due(archiver, error);
+    }
     if (status != STATUS_OK) {
         return status;
     }
@@ -631,10 +705,6 @@ static enum status archive(struct archiver *archiver, struct error *error)
         status = begin_anew(archiver, error);
     } else if (status == STATUS_OK && has_full && (is_asked || full_is_due(archiver))) {
         status = make_full(archiver, error);
-    }
-    if (status == STATUS_OK && now_ms() >= archiver->prune_due_ms) {
-        archiver->prune_due_ms = now_ms() + archiver->options.schedule.prune_ms;
-        status = prune(archiver, error);
     }
     if (status == STATUS_OK && has_full && now_ms() >= archiver->verify_due_ms) {
         archiver->verify_due_ms = later(now_ms(), archiver->options.schedule.verify_ms);

@@ -36,6 +36,9 @@ struct archiver_options {
     struct archiver_schedule schedule;
     struct retention_policy retention; /* Zeros: the defaults of retention.h. */
     uint64_t bytes_per_second;         /* Of state that is read for a full. */
+    /* Free space of the file system that holds the directory for work, and what is local: less is
+     * left to others. Before it comes to that, what is local is cut down to the newest chain. */
+    uint64_t reserve_bytes;
     void *data;
     /* The archiver's thread: the cluster and this node in it; false: it is in none yet. */
     bool (*identify)(void *data, char cluster_id[NAMES_CLUSTER_BYTES + 1], uint64_t *node_id);

@@ -550,6 +550,39 @@ static void flip(struct fixture *f, const char *name, uint64_t offset)
     assert_int_equal(fclose(file), 0);
 }
 
+/* An archive on the node's own disk never takes what others need. */
+static void a_short_disk_cuts_the_archive_down_and_then_stops_it(void **state)
+{
+    struct fixture *f = *state;
+    struct archiver_status status;
+
+    open_archiver(f);
+    await_first_full(f);
+    go_on(f, 10);
+    status = ask(f);
+    go_on(f, 10);
+    status = ask(f);
+    assert_int_equal(status.fulls, 3);
+    close_archiver(f);
+    f->options.reserve_bytes = UINT64_MAX;
+    open_archiver(f);
+    go_on(f, 10);
+    do {
+        archiver_status(f->archiver, &status);
+    } while (status.failures == 0);
+
+    assert_int_equal(status.fulls, 1);
+    assert_true(status.pruned_bytes > 0);
+    assert_non_null(strstr(status.error, "too little disk is free"));
+    assert_true(status.index < f->state->index);
+    close_archiver(f);
+    f->options.reserve_bytes = 0;
+    open_archiver(f);
+    catch_up(f);
+    close_archiver(f);
+    check_latest(f);
+}
+
 static bool is_verified(void *data)
 {
     struct archiver_status status;
@@ -767,6 +800,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_node_that_is_not_chosen_watches_and_takes_over, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_gap_in_the_journal_begins_a_new_full, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_short_disk_cuts_the_archive_down_and_then_stops_it, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(an_archiver_tries_restores_by_itself, setup, teardown),
         cmocka_unit_test_setup_teardown(an_archive_that_cannot_be_restored_is_told, setup,
                                         teardown),
