@@ -896,6 +896,8 @@ enum status archiver_open(const struct archiver_options *options, struct archive
     opened->program = memory_copy_string(options->program);
     opened->work_directory = memory_copy_string(options->work_directory);
     opened->random = (unsigned)now_ms() ^ (unsigned)getpid();
+    opened->full_early_ms =
+        (uint64_t)rand_r(&opened->random) % (opened->options.schedule.full_ms / 10 + 1);
     opened->verify_due_ms = later(now_ms(), opened->options.schedule.verify_ms < FIRST_VERIFY_MS ||
                                                     opened->options.schedule.verify_ms == UINT64_MAX
                                                 ? opened->options.schedule.verify_ms
