@@ -1,0 +1,251 @@
+/* The chain: what is in it, and how it goes on with deltas and fulls. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "daemon/base/log.h"
+#include "daemon/base/memory.h"
+#include "storage/archive/archiver_private.h"
+#include "storage/archive/full.h"
+
+#define LEAST_REPLAY_MS 10000u
+/* For the estimate of what a restore takes: a full is imported, deltas are executed. */
+#define IMPORT_BYTES_PER_MS 50000u
+#define REPLAY_BYTES_PER_MS 10000u
+
+/* --- The catalog --- */
+
+/* Up to where the chain goes: the next delta comes behind that. A full may be further, while what
+ * led to it is still to come: it takes part in that only where there is a gap. */
+uint64_t archiver_end_of_chain(const struct archiver *archiver)
+{
+    uint64_t index = archiver->catalog.last_index;
+
+    return index > archiver->full_index ? index : archiver->full_index;
+}
+
+static uint64_t estimate_restore_ms(const struct archiver *archiver)
+{
+    return archiver->status.last_full.content_bytes / IMPORT_BYTES_PER_MS +
+           archiver->replay_bytes / REPLAY_BYTES_PER_MS;
+}
+
+/* With the lock held. */
+void archiver_count_catalog(struct archiver *archiver)
+{
+    struct archiver_status *status = &archiver->status;
+    const struct catalog *catalog = &archiver->catalog;
+
+    status->index = archiver_end_of_chain(archiver);
+    status->revision = catalog->last_revision;
+    status->time_ms = catalog->last_time_ms;
+    status->fulls = catalog->n_fulls;
+    status->deltas = catalog->n_deltas;
+    status->bytes = catalog->bytes;
+    status->last_full = catalog->n_fulls == 0 ? (struct catalog_full){.index = 0}
+                                              : catalog->fulls[catalog->n_fulls - 1];
+    status->restore_ms = estimate_restore_ms(archiver);
+}
+
+/* Packed bytes of deltas stand for three times as many. */
+static uint64_t replay_bytes_of(const struct catalog *catalog)
+{
+    uint64_t from = catalog->n_fulls == 0 ? 0 : catalog->fulls[catalog->n_fulls - 1].index;
+    uint64_t bytes = 0;
+
+    for (size_t i = 0; i < catalog->n_deltas; i++) {
+        bytes += catalog->deltas[i].first_index > from ? 3 * catalog->deltas[i].bytes : 0;
+    }
+    return bytes;
+}
+
+enum status archiver_load_catalog(struct archiver *archiver, struct error *error)
+{
+    struct catalog catalog;
+    enum status status =
+        catalog_load(archiver->repository, archiver->base, archiver->options.keys, &catalog, error);
+
+    if (status != STATUS_OK) {
+        return status;
+    }
+    archiver->replay_bytes = replay_bytes_of(&catalog);
+    archiver_lock(archiver);
+    catalog_close(&archiver->catalog);
+    archiver->catalog = catalog;
+    archiver_count_catalog(archiver);
+    archiver_unlock(archiver);
+    archiver->has_catalog = true;
+    return STATUS_OK;
+}
+
+/* A delta is in the chain, behind its end. */
+static void add_delta(struct archiver *archiver, const struct delta_facts *facts, uint64_t bytes)
+{
+    struct catalog *catalog = &archiver->catalog;
+
+    archiver_lock(archiver);
+    catalog->deltas =
+        memory_resize(catalog->deltas, (catalog->n_deltas + 1) * sizeof *catalog->deltas);
+    catalog->deltas[catalog->n_deltas++] =
+        (struct catalog_delta){.first_index = facts->first_index, .bytes = bytes};
+    catalog->bytes += bytes;
+    catalog->last_index = facts->last_index;
+    catalog->last_revision = facts->last_revision;
+    catalog->last_time_ms = facts->last_time_ms;
+    archiver->replay_bytes += facts->content_bytes;
+    archiver_count_catalog(archiver);
+    archiver_unlock(archiver);
+}
+
+/* --- Deltas --- */
+
+/* The name was taken: by an archiver before this one, or by this one, when no answer came. */
+static enum status go_behind(struct archiver *archiver, uint64_t first_index, struct error *error)
+{
+    struct delta_facts facts;
+    enum status status = delta_look(archiver->repository, archiver->base, first_index,
+                                    archiver->options.keys, &facts, error);
+
+    if (status == STATUS_OK) {
+        archiver_lock(archiver);
+        archiver->status.fenced++;
+        archiver_unlock(archiver);
+        add_delta(archiver, &facts, 0);
+    }
+    return status;
+}
+
+static enum status put_delta(struct archiver *archiver, struct slice steps, struct error *error)
+{
+    struct delta_facts facts;
+    uint64_t bytes = 0;
+    enum status status;
+    int fd;
+
+    delta_describe(steps, &facts);
+    status = archiver_want_room(archiver, 2 * facts.content_bytes, error);
+    if (status == STATUS_OK) {
+        status = full_work_file(archiver->work_directory, &fd, error);
+    }
+    if (status != STATUS_OK) {
+        return status;
+    }
+    status = delta_create(archiver->repository, archiver->base, archiver->options.keys, steps, fd,
+                          &bytes, error);
+    (void)close(fd); /* It is gone now. */
+    if (status == STATUS_EXISTS) {
+        return go_behind(archiver, facts.first_index, error);
+    }
+    if (status == STATUS_OK) {
+        archiver_lock(archiver);
+        archiver->status.made_deltas++;
+        archiver->status.made_bytes += bytes;
+        archiver_unlock(archiver);
+        add_delta(archiver, &facts, bytes);
+    }
+    return status;
+}
+
+/* One delta of what the journal has. STATUS_END: nothing waits. STATUS_NOT_FOUND: there is a gap.
+ */
+enum status archiver_make_delta(struct archiver *archiver, struct error *error)
+{
+    struct buffer steps = BUFFER_EMPTY;
+    enum status status = journal_read(archiver->options.journal, archiver_end_of_chain(archiver),
+                                      DELTA_BYTES, &steps, error);
+
+    if (status == STATUS_OK) {
+        archiver_set_activity(archiver, ARCHIVER_DELTA);
+        status = put_delta(archiver, buffer_slice(&steps), error);
+        if (status == STATUS_NOT_FOUND) { /* The bucket, not the entries. */
+            status = STATUS_IO;
+        }
+    }
+    buffer_close(&steps);
+    return status;
+}
+
+/* --- Fulls --- */
+
+static enum status on_progress(void *data, uint64_t bytes, struct error *error)
+{
+    struct archiver *archiver = data;
+
+    pace_spend(&archiver->pace, bytes);
+    archiver_lock(archiver);
+    while (!archiver_is_canceled(archiver) && !pace_allows(&archiver->pace, archiver_now_ms())) {
+        archiver_wait_for(archiver, pace_wait_ms(&archiver->pace));
+    }
+    archiver_unlock(archiver);
+    return archiver_is_canceled(archiver)
+               ? error_set(error, STATUS_CANCELED, "the node is shutting down")
+               : STATUS_OK;
+}
+
+enum status archiver_make_full(struct archiver *archiver, struct error *error)
+{
+    const struct full_making making = {
+        .repository = archiver->repository,
+        .base = archiver->base,
+        .keys = archiver->options.keys,
+        .store = archiver->options.store,
+        .cluster_id = archiver->cluster_id,
+        .node = archiver->node,
+        .program = archiver->program,
+        .work_directory = archiver->work_directory,
+        .now_ms = archiver_clock_ms(CLOCK_REALTIME),
+        .data = archiver,
+        .on_progress = on_progress,
+    };
+    char directory[NAMES_BYTES];
+    struct manifest manifest;
+    uint64_t begun_ms = archiver_now_ms();
+    uint64_t bytes_before = archiver->catalog.bytes;
+    enum status status;
+
+    status = archiver_want_room_for_full(archiver, error);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    archiver_set_activity(archiver, ARCHIVER_FULL);
+    archiver->pace = pace_of(archiver->options.bytes_per_second, archiver_now_ms());
+    status = full_create(&making, &manifest, directory, error);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    log_info("archive",
+             "made a full repository=%s index=%" PRIu64 " image_bytes=%" PRIu64 " took_ms=%" PRIu64,
+             archiver->status.url, manifest.facts.state.applied_index, manifest.image_bytes,
+             archiver_now_ms() - begun_ms);
+    manifest_close(&manifest);
+    archiver->full_done_ms = archiver_now_ms();
+    status = archiver_load_catalog(archiver, error);
+    archiver_lock(archiver);
+    archiver->status.made_fulls++;
+    archiver->status.made_bytes +=
+        archiver->catalog.bytes > bytes_before ? archiver->catalog.bytes - bytes_before : 0;
+    archiver_unlock(archiver);
+    return status;
+}
+
+static uint64_t wall_age_ms(uint64_t then_ms)
+{
+    uint64_t wall_ms = archiver_clock_ms(CLOCK_REALTIME);
+
+    return wall_ms > then_ms ? wall_ms - then_ms : 0;
+}
+
+/* Executing deltas takes longer than importing what they lead to. So that a large state is not
+ * written again and again, the deltas may always take a third of what the full takes. */
+bool archiver_full_is_due(const struct archiver *archiver)
+{
+    const struct archiver_schedule *schedule = &archiver->options.schedule;
+    const struct catalog_full *last = &archiver->status.last_full;
+    uint64_t import_ms = last->content_bytes / IMPORT_BYTES_PER_MS;
+    uint64_t replay_ms = archiver->replay_bytes / REPLAY_BYTES_PER_MS;
+    uint64_t least_ms = import_ms / 3 > LEAST_REPLAY_MS ? import_ms / 3 : LEAST_REPLAY_MS;
+
+    return last->directory[0] == '\0' ||
+           wall_age_ms(last->created_ms) + archiver->full_early_ms >= schedule->full_ms ||
+           (import_ms + replay_ms > schedule->restore_ms && replay_ms > least_ms);
+}

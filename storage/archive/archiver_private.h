@@ -1,0 +1,94 @@
+/* What the files of the archiver share: archiver.c (its thread, and what others ask),
+ * archiver_chain.c and archiver_upkeep.c. All of it is the archiver's thread's, but for what the
+ * mutex guards. */
+#ifndef HOLDFAST_STORAGE_ARCHIVE_ARCHIVER_PRIVATE_H
+#define HOLDFAST_STORAGE_ARCHIVE_ARCHIVER_PRIVATE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <time.h>
+
+#include "daemon/base/pace.h"
+#include "storage/archive/archiver.h"
+
+struct archiver {
+    struct archiver_options options;
+    char *url;
+    char *node;
+    char *program;
+    char *work_directory;
+    pthread_t thread;
+    bool is_stopped; /* The thread has ended. */
+    struct repository *repository;
+    bool is_local;
+
+    /* The thread's own. */
+    char cluster_id[NAMES_CLUSTER_BYTES + 1];
+    char base[NAMES_BASE_BYTES];
+    bool has_catalog;
+    uint64_t waiting_since_ms; /* Since when something is not archived; 0: nothing. */
+    uint64_t full_done_ms;     /* Monotonic; 0: none was made by this process. */
+    uint64_t prune_due_ms;
+    uint64_t watch_due_ms;
+    uint64_t verify_due_ms;
+    uint64_t squeeze_due_ms;
+    uint64_t full_early_ms; /* So that not all nodes make one at the same time. */
+    uint64_t replay_bytes;  /* Of steps behind the last full. */
+    uint64_t full_index;    /* Behind a gap: of the full with which the chain begins anew. */
+    uint64_t asked;         /* What is being done now was asked for by then. */
+    unsigned n_retries;
+    unsigned random;
+    struct pace pace;
+
+    atomic_bool is_closing;
+
+    pthread_mutex_t mutex; /* Guards what follows. */
+    pthread_cond_t wake;
+    uint64_t n_asked;
+    struct archiver_status status;
+    struct catalog catalog; /* Changed by the thread alone. */
+};
+
+/* archiver.c */
+
+uint64_t archiver_clock_ms(clockid_t clock);
+uint64_t archiver_now_ms(void);
+/* @ms later than @then_ms; UINT64_MAX: never. */
+uint64_t archiver_later(uint64_t then_ms, uint64_t ms);
+void archiver_lock(struct archiver *archiver);
+void archiver_unlock(struct archiver *archiver);
+void archiver_set_activity(struct archiver *archiver, enum archiver_activity activity);
+/* Of this struct archiver: it is closing. */
+bool archiver_is_canceled(void *archiver);
+/* Wait until woken, for @ms at most. With the lock held. */
+void archiver_wait_for(struct archiver *archiver, uint64_t ms);
+
+/* archiver_chain.c */
+
+/* Up to where the chain goes: the next delta comes behind that. A full may be further, while what
+ * led to it is still to come: it takes part in that only where there is a gap. */
+uint64_t archiver_end_of_chain(const struct archiver *archiver);
+/* What the status says of the catalog. With the lock held. */
+void archiver_count_catalog(struct archiver *archiver);
+MUST_USE enum status archiver_load_catalog(struct archiver *archiver, struct error *error);
+/* One delta of what the journal has. STATUS_END: nothing waits. STATUS_NOT_FOUND: there is a gap.
+ */
+MUST_USE enum status archiver_make_delta(struct archiver *archiver, struct error *error);
+MUST_USE enum status archiver_make_full(struct archiver *archiver, struct error *error);
+bool archiver_full_is_due(const struct archiver *archiver);
+
+/* archiver_upkeep.c */
+
+/* Free bytes above the reserve. */
+uint64_t archiver_spare_bytes(const struct archiver *archiver);
+/* STATUS_DISK_FULL: there is less room than so. */
+MUST_USE enum status archiver_want_room(const struct archiver *archiver, uint64_t bytes,
+                                        struct error *error);
+MUST_USE enum status archiver_want_room_for_full(const struct archiver *archiver,
+                                                 struct error *error);
+/* Remove what is not needed any more, now and then, or when the disk is short. */
+MUST_USE enum status archiver_prune_when_due(struct archiver *archiver, struct error *error);
+/* Restore to a directory that is removed again. */
+MUST_USE enum status archiver_verify(struct archiver *archiver, struct error *error);
+
+#endif
