@@ -7,6 +7,7 @@
 
 static const struct repository_kind *const kinds[] = {
     &repository_directory,
+    &repository_s3,
 };
 
 static bool begins_with_scheme(const char *url, const char *scheme)
@@ -16,8 +17,7 @@ static bool begins_with_scheme(const char *url, const char *scheme)
     return strncmp(url, scheme, size) == 0 && strncmp(url + size, "://", 3) == 0;
 }
 
-/* Whether @name may name an object; with @is_prefix: begin the name of one. */
-static bool is_name(const char *name, bool is_prefix)
+bool repository_is_name(const char *name, bool is_prefix)
 {
     bool at_start = true; /* Of a component. */
     size_t size = strlen(name);
@@ -72,7 +72,7 @@ bool repository_is_local(const struct repository *repository)
 enum status repository_create(struct repository *repository, const char *name,
                               const struct repository_content *content, struct error *error)
 {
-    CHECK(is_name(name, false));
+    CHECK(repository_is_name(name, false));
     CHECK(content->size_bytes <= REPOSITORY_OBJECT_BYTES);
     return repository->kind->create(repository, name, content, error);
 }
@@ -80,20 +80,20 @@ enum status repository_create(struct repository *repository, const char *name,
 enum status repository_read(struct repository *repository, const char *name, uint64_t offset,
                             size_t size, struct buffer *bytes, struct error *error)
 {
-    CHECK(is_name(name, false));
+    CHECK(repository_is_name(name, false));
     return repository->kind->read(repository, name, offset, size, bytes, error);
 }
 
 enum status repository_list(struct repository *repository, const char *prefix, const char *after,
                             repository_list_cb cb, void *data, struct error *error)
 {
-    CHECK(is_name(prefix, true));
+    CHECK(repository_is_name(prefix, true));
     return repository->kind->list(repository, prefix, after, cb, data, error);
 }
 
 enum status repository_remove(struct repository *repository, const char *name, struct error *error)
 {
-    CHECK(is_name(name, false));
+    CHECK(repository_is_name(name, false));
     return repository->kind->remove(repository, name, error);
 }
 

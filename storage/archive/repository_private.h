@@ -28,5 +28,10 @@ struct repository {
 };
 
 extern const struct repository_kind repository_directory;
+extern const struct repository_kind repository_s3;
+
+/* Whether @name may name an object; with @is_prefix: begin the name of one. What others put into a
+ * place that they share with a repository has other names, perhaps, and is none of its objects. */
+bool repository_is_name(const char *name, bool is_prefix);
 
 #endif

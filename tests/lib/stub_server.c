@@ -23,7 +23,9 @@ struct client {
 };
 
 struct stub_server {
-    const struct stub_step *script;
+    const struct stub_step *script; /* NULL: cb answers. */
+    stub_answer_cb cb;
+    void *data;
     char url[64];
     int listener;
     int stop[2]; /* A pipe: closed to end the thread. */
@@ -61,7 +63,7 @@ static const struct stub_step *note(struct stub_server *server, const struct buf
     const struct stub_step *step = server->script;
 
     CHECK(pthread_mutex_lock(&server->mutex) == 0);
-    for (size_t i = 0; i < server->count && step[1].conduct != STUB_END; i++) {
+    for (size_t i = 0; step != NULL && i < server->count && step[1].conduct != STUB_END; i++) {
         step++;
     }
     if (server->count < MAX_REQUESTS) {
@@ -86,6 +88,26 @@ static bool answer(const struct client *client, const struct stub_step *step)
     return n >= 0 && step->conduct != STUB_CUT;
 }
 
+/* Let the test's function answer a request. False if the connection is to be closed. */
+static bool answer_by_call(const struct stub_server *server, struct client *client, size_t size)
+{
+    struct buffer text = BUFFER_EMPTY;
+    bool stays = server->cb(server->data, (const char *)client->input.data, size, &text);
+    size_t done = 0;
+
+    while (done < text.size) {
+        ssize_t n = send(client->fd, text.data + done, text.size - done, MSG_NOSIGNAL);
+
+        if (n < 0) {
+            stays = false; /* The client is gone. */
+            break;
+        }
+        done += (size_t)n;
+    }
+    buffer_close(&text);
+    return stays;
+}
+
 /* Answer all complete requests. False if the connection is to be closed. */
 static bool serve(struct stub_server *server, struct client *client)
 {
@@ -94,6 +116,15 @@ static bool serve(struct stub_server *server, struct client *client)
     while ((size = complete_size(&client->input)) > 0) {
         const struct stub_step *step = note(server, &client->input, size);
 
+        if (step == NULL) {
+            bool stays = answer_by_call(server, client, size);
+
+            buffer_consume(&client->input, size);
+            if (!stays) {
+                return false;
+            }
+            continue;
+        }
         buffer_consume(&client->input, size);
         if (step->conduct == STUB_CLOSE ||
             (step->conduct != STUB_SILENT && !answer(client, step))) {
@@ -162,13 +193,16 @@ static void *run(void *data)
     }
 }
 
-struct stub_server *stub_server_open(const struct stub_step *script)
+static struct stub_server *open_server(const struct stub_step *script, stub_answer_cb cb,
+                                       void *data)
 {
     struct stub_server *server = memory_new_zeroed(1, sizeof *server);
     struct sockaddr_in address = {.sin_family = AF_INET};
     socklen_t size = sizeof address;
 
     server->script = script;
+    server->cb = cb;
+    server->data = data;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     server->listener = socket(AF_INET, SOCK_STREAM, 0);
     CHECK(server->listener >= 0);
@@ -181,6 +215,16 @@ struct stub_server *stub_server_open(const struct stub_step *script)
     CHECK(pthread_mutex_init(&server->mutex, NULL) == 0);
     CHECK(pthread_create(&server->thread, NULL, run, server) == 0);
     return server;
+}
+
+struct stub_server *stub_server_open(const struct stub_step *script)
+{
+    return open_server(script, NULL, NULL);
+}
+
+struct stub_server *stub_server_open_with(stub_answer_cb cb, void *data)
+{
+    return open_server(NULL, cb, data);
 }
 
 const char *stub_server_url(const struct stub_server *server)

@@ -7,6 +7,8 @@
 
 #include <stddef.h>
 
+#include "daemon/base/buffer.h"
+
 struct stub_server;
 
 enum stub_conduct {
@@ -31,6 +33,14 @@ struct stub_step {
 
 /* @script is borrowed, has at least one step, and ends with STUB_LAST. */
 struct stub_server *stub_server_open(const struct stub_step *script);
+
+/* Append the bytes of the answer to @request (which is whole) to @answer. False: close the
+ * connection behind them. Runs on the server's thread; by then all earlier requests of it were
+ * answered. */
+typedef bool (*stub_answer_cb)(void *data, const char *request, size_t size, struct buffer *answer);
+
+/* As above, but @cb answers. No answer at all, with true, is silence. */
+struct stub_server *stub_server_open_with(stub_answer_cb cb, void *data);
 
 /* http://127.0.0.1:PORT */
 const char *stub_server_url(const struct stub_server *server);
