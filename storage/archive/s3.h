@@ -18,7 +18,10 @@
  * they come from. AWS_CA_BUNDLE names certificates to trust instead of the system's.
  *
  * It needs s3:PutObject, s3:GetObject, s3:ListBucket and s3:DeleteObject. An object is created by
- * one PUT with "If-None-Match: *", which the server must know: AWS does since 2024, RGW does.
+ * one PUT with "If-None-Match: *". A server that does not heed that would let two archivers write
+ * one object, so it is tried out before the first one is created, on an object named ".create-only"
+ * that stays: STATUS_UNSUPPORTED then. AWS heeds it since 2024; RGW does, but (seen with 16.2) not
+ * in buckets with versions, without which there is no object lock.
  *
  * A request that fails for a reason that may pass is tried again for two minutes, with pauses. */
 #ifndef HOLDFAST_STORAGE_ARCHIVE_S3_H
@@ -26,7 +29,7 @@
 
 #include "storage/archive/repository.h"
 
-/* How long it waits, and for what. */
+/* How long it waits, and what for; what tests change. */
 struct s3_limits {
     unsigned connect_ms;
     unsigned stall_s;        /* Less than 1 KiB/s for so long is a broken connection. */
@@ -34,6 +37,7 @@ struct s3_limits {
     unsigned last_pause_ms;  /* ... up to here. The pause is drawn between 0 and that. */
     unsigned total_ms;       /* No attempt begins later, ... */
     unsigned max_attempts;   /* ... nor beyond this number. */
+    bool trusts_server;      /* Whether it heeds conditions is not tried out. */
 };
 
 /* For tests, of a repository of this kind. */

@@ -21,8 +21,9 @@ struct s3_service {
     bool (*is_canceled)(void *data); /* May be NULL. */
     void *data;
     /* Private. */
-    int64_t skew_s;  /* Of the server's clock before ours. */
-    uint64_t random; /* For pauses. */
+    int64_t skew_s;    /* Of the server's clock before ours. */
+    uint64_t random;   /* For pauses. */
+    bool is_tried_out; /* s3_create.c: it heeds conditions. */
 };
 
 /* Takes @settings. */

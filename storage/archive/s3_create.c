@@ -16,6 +16,7 @@
 #include "daemon/base/check.h"
 #include "daemon/base/memory.h"
 
+#define PROBE          ".create-only" /* No name of an object begins so. */
 #define CREATION_BYTES 16u
 #define CREATION_HEX   (2 * CREATION_BYTES + 1)
 #define META_CREATION  "x-amz-meta-creation"
@@ -213,12 +214,48 @@ static enum status find_owner(struct s3_service *service, const struct creation 
     return status;
 }
 
+/* --- Whether the server heeds conditions --- */
+
+/* The second of two who create the same thing must be told that it is there; if it has been there
+ * from an earlier time, already the first. What is sent is empty. */
+static enum status try_out(struct s3_service *service, struct error *error)
+{
+    enum status status = STATUS_OK;
+
+    for (int i = 0; i < 2 && status == STATUS_OK; i++) {
+        struct s3_call call = {.method = "PUT",
+                               .name = PROBE,
+                               .fields = {{"if-none-match", "*"}},
+                               .max_body = MAX_ANSWER};
+
+        status = s3_call_run(service, &call, error);
+        s3_call_close(&call);
+    }
+    if (status == STATUS_OK) {
+        return error_set(error, STATUS_UNSUPPORTED,
+                         "the server lets two create the same object (\"If-None-Match: *\" is not "
+                         "heeded), perhaps as the bucket has versions");
+    }
+    if (status != STATUS_EXISTS) {
+        return status;
+    }
+    service->is_tried_out = true;
+    return STATUS_OK;
+}
+
 enum status s3_create(struct s3_service *service, const char *name,
                       const struct repository_content *content, struct error *error)
 {
     struct creation creation;
-    enum status status = prepare_creation(service, name, content, &creation, error);
+    enum status status = STATUS_OK;
 
+    if (!service->is_tried_out && !service->limits.trusts_server) {
+        status = try_out(service, error);
+        if (status != STATUS_OK) {
+            return status;
+        }
+    }
+    status = prepare_creation(service, name, content, &creation, error);
     if (status == STATUS_OK) {
         status = s3_call_run(service, &creation.call, error);
         if (status == STATUS_EXISTS) {

@@ -183,11 +183,12 @@ static void keep_meta(const struct request *request, const char *name, char meta
     }
 }
 
-static void put_object(struct s3_stub *stub, const struct request *request, struct reply *reply)
+static void put_object(struct s3_stub *stub, const struct request *request, bool is_careless,
+                       struct reply *reply)
 {
     struct object *object = find(stub, request->key);
 
-    if (object != NULL && field(request, "if-none-match") != NULL) {
+    if (object != NULL && field(request, "if-none-match") != NULL && !is_careless) {
         refuse(reply, 412, "PreconditionFailed");
         return;
     }
@@ -293,7 +294,7 @@ static void do_it(struct s3_stub *stub, const struct request *request, enum s3_f
     if (strcmp(request->key, "?") == 0) {
         refuse(reply, 404, "NoSuchBucket");
     } else if (strcmp(request->method, "PUT") == 0) {
-        put_object(stub, request, reply);
+        put_object(stub, request, fault == S3_CARELESS, reply);
     } else if (strcmp(request->method, "DELETE") == 0) {
         if (object != NULL) {
             erase(stub, object);

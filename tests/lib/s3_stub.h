@@ -22,6 +22,7 @@ enum s3_fault {
     S3_OTHER_PART,   /* Answer with the bytes behind those that were asked for. */
     S3_DISORDER,     /* The names of a list turned round. */
     S3_STRIP,        /* Without the object's metadata. */
+    S3_CARELESS,     /* Do it whatever the condition says. */
     S3_OTHER_FIRST   /* Another client creates the object first, with equal bytes. */
 };
 

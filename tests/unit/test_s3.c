@@ -46,8 +46,11 @@ static bool is_canceled(void *data)
 /* With pauses of nothing. */
 static void open_url(struct fixture *f, const char *url)
 {
-    const struct s3_limits limits = {
-        .connect_ms = 10000, .stall_s = 30, .total_ms = 600000, .max_attempts = ATTEMPTS};
+    const struct s3_limits limits = {.connect_ms = 10000,
+                                     .stall_s = 30,
+                                     .total_ms = 600000,
+                                     .max_attempts = ATTEMPTS,
+                                     .trusts_server = true};
 
     repository_close(f->repository);
     f->repository = NULL;
@@ -190,6 +193,28 @@ static void a_lock_is_sent_with_each_object(void **state)
     assert_sent(f, 0, "\r\ncontent-md5: mgNkuembtIDdJeHwKEyFVQ==\r\n", true); /* "content" */
     assert_sent(f, 0, "/eu-west-3/s3/aws4_request", true);
     assert_sent(f, 0, "SignedHeaders=content-md5;host;", true);
+}
+
+static void a_server_is_tried_out_before_the_first_object(void **state)
+{
+    const struct s3_limits limits = {
+        .connect_ms = 10000, .stall_s = 30, .total_ms = 600000, .max_attempts = ATTEMPTS};
+    struct fixture *f = *state;
+    unsigned n;
+
+    s3_set_limits(f->repository, &limits);
+    PLAN(f, {.fault = S3_CARELESS}, {.fault = S3_CARELESS});
+    assert_int_equal(put(f, "x"), STATUS_UNSUPPORTED);
+    assert_told(f, "could not create \"x\" in s3://archive");
+    PLAN(f, {S3_SAY, 403, NULL, ERROR("AccessDenied")});
+    assert_int_equal(put(f, "x"), STATUS_PERMISSION);
+    assert_int_equal(put(f, "x"), STATUS_OK); /* Once it heeds conditions ... */
+    assert_sent(f, 3, "PUT /archive/some/where/.create-only HTTP/1.1", true);
+    assert_sent(f, 4, "PUT /archive/some/where/x HTTP/1.1", true);
+    assert_int_equal(put(f, "y"), STATUS_OK); /* ... it is asked no more. */
+    assert_int_equal(s3_stub_count(f->stub), 6);
+    assert_int_equal(count(f, &n), STATUS_OK);
+    assert_int_equal(n, 2);
 }
 
 /* --- What passes --- */
@@ -758,6 +783,7 @@ int main(void)
         TEST(a_bucket_without_prefix_keeps_the_contract),
         TEST(a_put_is_signed_conditional_and_does_not_wait_for_leave),
         TEST(a_lock_is_sent_with_each_object),
+        TEST(a_server_is_tried_out_before_the_first_object),
         TEST(who_is_asked_to_slow_down_comes_again),
         TEST(who_is_asked_to_slow_down_for_too_long_gives_up),
         TEST(a_conflict_of_two_who_create_is_tried_again),
