@@ -35,8 +35,8 @@ struct s3_limits {
     unsigned stall_s;        /* Less than 1 KiB/s for so long is a broken connection. */
     unsigned first_pause_ms; /* The longest pause behind the first failure; it doubles ... */
     unsigned last_pause_ms;  /* ... up to here. The pause is drawn between 0 and that. */
-    unsigned total_ms;       /* No attempt begins later, ... */
-    unsigned max_attempts;   /* ... nor beyond this number. */
+    unsigned total_ms;       /* No pause begins later, ... */
+    unsigned max_attempts;   /* ... nor behind this number of attempts. */
     bool trusts_server;      /* Whether it heeds conditions is not tried out. */
 };
 

@@ -1,5 +1,5 @@
-/* Whatever a server says, a page of a list is read whole and in order or refused, an error is
- * printable, and keys are such as fit into a header field. */
+/* Whatever a server says, a page of a list is read whole or refused, an error is printable, and
+ * keys are such as fit into a header field; whatever a URL says, what becomes of it fits, too. */
 #include "daemon/base/check.h"
 #include "storage/archive/aws_credentials.h"
 #include "storage/archive/s3_answer.h"

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "storage/archive/s3.h"
+#include "storage/archive/s3_settings.h"
 #include "tests/lib/repository_contract.h"
 #include "tests/lib/s3_stub.h"
 
@@ -80,7 +81,7 @@ static int setup(void **state)
     (void)setenv("AWS_SESSION_TOKEN", TOKEN, 1);
     (void)unsetenv("AWS_REGION");
     (void)unsetenv("AWS_DEFAULT_REGION");
-    (void)unsetenv("http_proxy");
+    (void)setenv("no_proxy", "*", 1);
     f->stub = s3_stub_open();
     open_place(f, "archive/some/where", "");
     *state = f;
@@ -774,6 +775,57 @@ static void urls_that_name_no_bucket_or_have_secrets_are_refused(void **state)
     }
 }
 
+static void a_url_says_where_the_bucket_is(void **state)
+{
+    static const struct {
+        const char *url;
+        const char *scheme;
+        const char *host;
+        const char *prefix;
+        bool is_path_style;
+    } cases[] = {
+        {"s3://b", "https", "b.s3.us-east-1.amazonaws.com", "", false},
+        {"s3://b/", "https", "b.s3.us-east-1.amazonaws.com", "", false},
+        {"s3://b/p/q/?region=eu-west-3", "https", "b.s3.eu-west-3.amazonaws.com", "p/q/", false},
+        {"s3://b?region=cn-north-1", "https", "b.s3.cn-north-1.amazonaws.com.cn", "", false},
+        {"s3://b.c", "https", "s3.us-east-1.amazonaws.com", "", true},
+        {"s3://b?path-style=true", "https", "s3.us-east-1.amazonaws.com", "", true},
+        {"s3://b/p?endpoint=http://h:9000", "http", "h:9000", "p/", true},
+        {"s3://b?endpoint=http%3A%2F%2Fh%3A80", "http", "h", "", true},
+        {"s3://b?endpoint=https://h:443&path-style=false", "https", "b.h", "", false},
+        {"s3://b?endpoint=https://[::1]:80", "https", "[::1]:80", "", true},
+    };
+    struct s3_settings settings;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_int_equal(s3_settings_parse(cases[i].url, &settings, NULL), STATUS_OK);
+        assert_string_equal(settings.scheme, cases[i].scheme);
+        assert_string_equal(settings.host, cases[i].host);
+        assert_string_equal(settings.prefix, cases[i].prefix);
+        assert_int_equal(settings.is_path_style, cases[i].is_path_style);
+        s3_settings_close(&settings);
+    }
+}
+
+static void the_region_is_from_the_url_or_the_environment(void **state)
+{
+    struct s3_settings settings;
+
+    (void)state;
+    (void)setenv("AWS_DEFAULT_REGION", "ap-south-1", 1);
+    assert_int_equal(s3_settings_parse("s3://b", &settings, NULL), STATUS_OK);
+    assert_string_equal(settings.region, "ap-south-1");
+    s3_settings_close(&settings);
+    (void)setenv("AWS_REGION", "eu-north-1", 1);
+    assert_int_equal(s3_settings_parse("s3://b", &settings, NULL), STATUS_OK);
+    assert_string_equal(settings.region, "eu-north-1");
+    s3_settings_close(&settings);
+    assert_int_equal(s3_settings_parse("s3://b?region=x", &settings, NULL), STATUS_OK);
+    assert_string_equal(settings.region, "x");
+    s3_settings_close(&settings);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -815,6 +867,8 @@ int main(void)
         TEST(what_waits_can_be_canceled),
         TEST(a_pause_can_be_canceled),
         TEST(a_put_that_was_sent_and_is_canceled_is_uncertain),
+        TEST(a_url_says_where_the_bucket_is),
+        TEST(the_region_is_from_the_url_or_the_environment),
         TEST(urls_that_name_no_bucket_or_have_secrets_are_refused),
     };
 
