@@ -9,6 +9,7 @@
 
 #include "daemon/base/memory.h"
 #include "storage/archive/aws_credentials.h"
+#include "storage/archive/xml.h"
 
 #define MAX_VALUE 8192u /* Session tokens have one or two thousand bytes. */
 
@@ -98,6 +99,62 @@ enum status aws_key_from_answer(struct slice json, struct aws_key *key, struct e
                                 parse_time(json_string_value(expiration), &parsed.expires_s)));
     json_decref(object);
     if (!is_good) {
+        aws_key_close(&parsed);
+        return error_set(error, STATUS_INVALID, "the answer has no keys in it");
+    }
+    *key = parsed;
+    return STATUS_OK;
+}
+
+#define STS_CREDENTIALS                                                                            \
+    "AssumeRoleWithWebIdentityResponse/AssumeRoleWithWebIdentityResult/Credentials/"
+
+/* The end of an element. False: it is not as it should be. */
+static bool take_element(const struct xml *xml, struct aws_key *key)
+{
+    struct slice text = buffer_slice(&xml->text);
+    char **place = NULL;
+
+    if (xml_is_at(xml, STS_CREDENTIALS "AccessKeyId")) {
+        place = &key->access_key;
+    } else if (xml_is_at(xml, STS_CREDENTIALS "SecretAccessKey")) {
+        place = &key->secret_key;
+    } else if (xml_is_at(xml, STS_CREDENTIALS "SessionToken")) {
+        place = &key->token;
+    } else if (xml_is_at(xml, STS_CREDENTIALS "Expiration")) {
+        char *time_text = is_value(text) ? copy_value(text) : memory_copy_string("");
+        bool is_good = parse_time(time_text, &key->expires_s);
+
+        free(time_text);
+        return is_good;
+    }
+    if (place == NULL) {
+        return true;
+    }
+    if (*place != NULL || !is_value(text)) {
+        return false;
+    }
+    *place = copy_value(text);
+    return true;
+}
+
+enum status aws_key_from_sts(struct slice xml_text, struct aws_key *key, struct error *error)
+{
+    struct aws_key parsed = {.expires_s = 0};
+    enum xml_event event;
+    bool is_good = true;
+    struct xml xml;
+
+    xml_open(&xml, xml_text);
+    while (is_good && (event = xml_next(&xml)) != XML_DONE) {
+        is_good = event != XML_BAD && (event == XML_BEGIN || take_element(&xml, &parsed));
+    }
+    if (xml.text.data != NULL) {
+        explicit_bzero(xml.text.data, xml.text.capacity); /* Secrets were in it. */
+    }
+    xml_close(&xml);
+    if (!is_good || parsed.access_key == NULL || parsed.secret_key == NULL ||
+        parsed.token == NULL || parsed.expires_s == 0) {
         aws_key_close(&parsed);
         return error_set(error, STATUS_INVALID, "the answer has no keys in it");
     }

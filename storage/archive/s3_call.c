@@ -17,6 +17,7 @@
 #include <openssl/rand.h>
 
 #include "daemon/base/check.h"
+#include "storage/archive/aws_secret.h"
 
 #define EMPTY_SHA256   "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 #define PAUSE_STEP_MS  50u /* So often a pause looks whether it is canceled. */
@@ -35,14 +36,12 @@ static const struct s3_limits default_limits = {.connect_ms = 10000,
 void s3_service_open(struct s3_service *service, const struct s3_settings *settings,
                      bool (*is_canceled)(void *data), void *data)
 {
-    const char *ca_file = getenv("AWS_CA_BUNDLE");
-
     *service = (struct s3_service){
         .settings = *settings, .limits = default_limits, .is_canceled = is_canceled, .data = data};
     service->client = exchange_open(&(struct exchange_options){
         .connect_ms = default_limits.connect_ms,
         .stall_s = default_limits.stall_s,
-        .ca_file = ca_file == NULL || ca_file[0] == '\0' ? NULL : ca_file,
+        .ca_file = aws_environment("AWS_CA_BUNDLE"),
         .is_canceled = is_canceled,
         .data = data,
     });

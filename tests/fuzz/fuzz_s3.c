@@ -81,7 +81,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     input = slice_of(data + 1, size - 1);
-    switch (data[0] % 4) {
+    switch (data[0] % 5) {
     case 0:
         look_at_page(input);
         look_at_problem(input);
@@ -91,6 +91,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         break;
     case 2:
         look_at_key(aws_key_from_file(input, "default", &key, NULL), &key);
+        break;
+    case 3:
+        look_at_key(aws_key_from_sts(input, &key, NULL), &key);
         break;
     default:
         look_at_url(input);

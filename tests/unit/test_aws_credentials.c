@@ -42,7 +42,12 @@ static int setup(void **state)
                                         "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
                                         "AWS_CONTAINER_AUTHORIZATION_TOKEN",
                                         "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
-                                        "AWS_EC2_METADATA_SERVICE_ENDPOINT"};
+                                        "AWS_EC2_METADATA_SERVICE_ENDPOINT",
+                                        "AWS_WEB_IDENTITY_TOKEN_FILE",
+                                        "AWS_ROLE_ARN",
+                                        "AWS_ROLE_SESSION_NAME",
+                                        "AWS_ENDPOINT_URL_STS",
+                                        "AWS_REGION"};
     struct fixture *f = calloc(1, sizeof *f);
 
     assert_non_null(f);
@@ -51,6 +56,7 @@ static int setup(void **state)
     }
     f->home = getenv("HOME") == NULL ? NULL : strdup(getenv("HOME"));
     (void)setenv("HOME", "/nonexistent", 1);
+    (void)setenv("no_proxy", "*", 1);
     (void)setenv("AWS_EC2_METADATA_DISABLED", "true", 1); /* No test asks a real one. */
     f->credentials = aws_credentials_open(&(struct aws_credentials_options){0});
     *state = f;
@@ -219,10 +225,56 @@ static void a_container_asks_with_its_token_and_renews_before_the_end(void **sta
     assert_told(f, "could not get the container's credentials: it answers with status 500");
 }
 
+#define STS(secret, end)                                                                           \
+    "<AssumeRoleWithWebIdentityResponse xmlns=\"x\"><AssumeRoleWithWebIdentityResult>"             \
+    "<Audience>sts</Audience><Credentials><SessionToken>hush-token</SessionToken>"                 \
+    "<SecretAccessKey>" secret "</SecretAccessKey><Expiration>" end "</Expiration>"                \
+    "<AccessKeyId>AKWEB</AccessKeyId></Credentials></AssumeRoleWithWebIdentityResult>"             \
+    "<ResponseMetadata/></AssumeRoleWithWebIdentityResponse>"
+
+static void a_web_identity_is_shown_to_sts(void **state)
+{
+    static const struct stub_step script[] = {
+        {STUB_ANSWER, 200, NULL, STS("hush", "1970-01-01T01:00:00Z")},
+        {STUB_ANSWER, 403, NULL, "<ErrorResponse/>"},
+        {STUB_ANSWER, 200, NULL, STS("hush hush", "1970-01-01T01:00:00Z")},
+        {STUB_ANSWER, 200, NULL, STS("hush", "soon")},
+        {STUB_ANSWER, 200, NULL, "<AssumeRoleWithWebIdentityResponse/>"},
+        STUB_LAST};
+    struct fixture *f = *state;
+
+    write_file(f, "hush.jwt\n");
+    (void)setenv("AWS_WEB_IDENTITY_TOKEN_FILE", f->path, 1);
+    assert_int_equal(get(f, 0), STATUS_PERMISSION);
+    assert_told(f, "AWS_ROLE_ARN is not");
+    (void)setenv("AWS_ROLE_ARN", "arn:aws:iam::1:role/r", 1);
+    serve(f, script, "AWS_ENDPOINT_URL_STS", "");
+    assert_int_equal(get(f, 0), STATUS_OK);
+    assert_string_equal(f->key->access_key, "AKWEB");
+    assert_string_equal(f->key->secret_key, "hush");
+    assert_string_equal(f->key->token, "hush-token");
+    assert_int_equal(f->key->expires_s, 3600);
+    assert_non_null(strstr(stub_server_request(f->server, 0),
+                           "GET /?Action=AssumeRoleWithWebIdentity&"
+                           "RoleArn=arn%3Aaws%3Aiam%3A%3A1%3Arole%2Fr&RoleSessionName=holdfast&"
+                           "Version=2011-06-15&WebIdentityToken=hush.jwt HTTP/1.1\r\n"));
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(get(f, 3600), STATUS_PERMISSION);
+        assert_told(f, "could not get keys for the web identity in \"/tmp/");
+    }
+    assert_int_equal(stub_server_count(f->server), 5);
+    (void)setenv("AWS_ENDPOINT_URL_STS", "http://example.com", 1);
+    assert_int_equal(get(f, 3600), STATUS_PERMISSION);
+    assert_told(f, "neither https nor of this machine");
+}
+
 static void tokens_are_not_sent_in_the_clear_to_anywhere(void **state)
 {
-    static const char *const urls[] = {"http://example.com/role", "http://127.0.0.1.example.com/",
-                                       "http://127.0.0.1@example.com/", "ftp://127.0.0.1/",
+    static const char *const urls[] = {"http://example.com/role",
+                                       "http://127.0.0.1.example.com/",
+                                       "http://127.0.0.1@example.com/",
+                                       "http://127.0.0.1:x@example.com/",
+                                       "ftp://127.0.0.1/",
                                        "127.0.0.1/role"};
     struct fixture *f = *state;
 
@@ -313,6 +365,7 @@ int main(void)
         TEST(a_shared_file_that_is_wrong_is_told_by_its_name),
         TEST(who_has_no_keys_is_told_where_they_are_looked_for),
         TEST(a_container_asks_with_its_token_and_renews_before_the_end),
+        TEST(a_web_identity_is_shown_to_sts),
         TEST(tokens_are_not_sent_in_the_clear_to_anywhere),
         TEST(an_instance_is_asked_with_a_session),
         TEST(an_instance_without_a_role_is_told),
