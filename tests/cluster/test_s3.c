@@ -99,12 +99,15 @@ static int start_server(void **state)
     return 0;
 }
 
-static int stop_server(void **state)
+/* And all that it started. What it wrote stays if a test failed. */
+static void stop_server(bool has_failed)
 {
-    (void)state;
-    process_kill(&server.process); /* And all that it started. */
-    (void)remove_tree(server.directory);
-    return 0;
+    process_kill(&server.process);
+    if (has_failed) {
+        print_message("the server's logs are in %s\n", server.directory);
+    } else {
+        (void)remove_tree(server.directory);
+    }
 }
 
 /* --- What all tests do --- */
@@ -454,6 +457,7 @@ int main(void)
         TEST(what_was_held_is_removed_with_its_version),
         TEST(who_lets_two_create_one_object_is_found_out),
     };
+    int failed;
 
     process_limit_test(TEST_LIMIT_S);
     if (!has_program("radosgw") || !has_program("ceph-mon") || !has_program("ceph-osd") ||
@@ -462,5 +466,7 @@ int main(void)
                       "ceph-common ***\n");
         return NOT_RUN;
     }
-    return cmocka_run_group_tests(tests, start_server, stop_server);
+    failed = cmocka_run_group_tests(tests, start_server, NULL);
+    stop_server(failed != 0);
+    return failed;
 }

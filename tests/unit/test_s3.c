@@ -603,6 +603,20 @@ static void a_clock_that_is_wrong_is_set_by_the_server(void **state)
     assert_int_equal(s3_stub_count(f->stub), 6);
 }
 
+/* What a HEAD is refused for does not say why. */
+static void a_clock_that_is_wrong_is_noticed_without_words(void **state)
+{
+    struct fixture *f = *state;
+
+    open_place(f, "archive", "&object-lock=governance&retain-days=1");
+    PLAN(f, {S3_SAY, 403, "Date: Wed, 01 Jan 2020 12:00:00 GMT\r\n", NULL},
+         {S3_SAY, 403, "Date: Wed, 01 Jan 2020 12:00:00 GMT\r\n", NULL});
+    assert_int_equal(repository_remove(f->repository, "x", &f->error), STATUS_PERMISSION);
+    assert_int_equal(s3_stub_count(f->stub), 2);
+    assert_sent(f, 1, "HEAD /archive/x", true);
+    assert_sent(f, 1, "\r\nx-amz-date: 20200101T12", true);
+}
+
 static void wrong_keys_are_told_and_not_tried_again(void **state)
 {
     static const char *const bodies[] = {ERROR("InvalidAccessKeyId"),
@@ -859,6 +873,7 @@ int main(void)
         TEST(what_others_put_there_is_not_listed),
         TEST(a_redirect_tells_the_right_place_and_is_not_followed),
         TEST(a_clock_that_is_wrong_is_set_by_the_server),
+        TEST(a_clock_that_is_wrong_is_noticed_without_words),
         TEST(wrong_keys_are_told_and_not_tried_again),
         TEST(an_expired_token_is_tried_once_more),
         TEST(a_missing_bucket_is_told),
