@@ -88,7 +88,9 @@ static const struct setting settings[] = {
     {"scrub-interval", KIND_COUNT, FIELD(scrub_interval_s), "3600", 0, 2592000, NULL, "SECONDS",
      "how often all of the state on disk is read and checked (0: never)"},
     {"archive", KIND_TEXT, FIELD(archive), "local", 0, 0, NULL, "URL URL...",
-     "where to archive to, with spaces between: local (DIR/archive), file:///DIR, or none"},
+     "where to archive to, with spaces between: local (DIR/archive), file:///DIR, s3://BUCKET/..., "
+     "or "
+     "none"},
     {"archive-key-file", KIND_TEXT, FIELD(archive_key_file), NULL, 0, 0, NULL, "FILE",
      "lines NAME HEX: the archive is encrypted with the first key, and read with all"},
     {"archive-interval", KIND_COUNT, FIELD(archive_interval_s), "10", 1, 3600, NULL, "SECONDS",

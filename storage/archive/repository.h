@@ -54,7 +54,7 @@ struct repository_content {
  * was there. STATUS_UNCERTAIN: it may be there now or later; create it again to know. The others:
  * it is not there. STATUS_NOT_FOUND: the bucket, say, is missing. STATUS_PERMISSION,
  * STATUS_DISK_FULL, STATUS_BUSY (asked to slow down, for longer than was waited), STATUS_TIMEOUT,
- * STATUS_IO, STATUS_CANCELED. */
+ * STATUS_UNSUPPORTED (the server does not keep what this relies on), STATUS_IO, STATUS_CANCELED. */
 MUST_USE enum status repository_create(struct repository *repository, const char *name,
                                        const struct repository_content *content,
                                        struct error *error);
