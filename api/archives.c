@@ -104,6 +104,7 @@ static void append_full(struct buffer *text, size_t number, const char *url,
     append_number(text, ",\"content_bytes\":", full->content_bytes);
     append_number(text, ",\"records\":", full->records);
     append_flag(text, ",\"whole\":", full->is_whole);
+    append_flag(text, ",\"pinned\":", full->is_pinned);
     buffer_append_byte(text, '}');
 }
 

@@ -192,7 +192,9 @@ static void print_fulls(struct cli *cli, const json_t *answer)
         table_add_string(&table, text_of(one, "time"));
         add_bytes(&table, number_of(one, "size_bytes"));
         table_add_format(&table, "%" PRIu64, number_of(one, "records"));
-        table_add_string(&table, json_is_true(json_object_get(one, "whole")) ? "" : "incomplete");
+        table_add_string(&table, !json_is_true(json_object_get(one, "whole"))   ? "incomplete"
+                                 : json_is_true(json_object_get(one, "pinned")) ? "pinned"
+                                                                                : "");
     }
     buffer_append_byte(&cli->out, '\n');
     cli_print_table(cli, &table);
@@ -274,10 +276,11 @@ static json_t *full_to_json(const struct catalog_full *full)
     char time_text[TEXT_TIME_BYTES];
 
     text_time(full->time_ms, time_text);
-    return json_pack("{s:s, s:o, s:o, s:s, s:o, s:o, s:b}", "id", strrchr(full->directory, '/') + 1,
-                     "index", number(full->index), "revision", number(full->revision), "time",
-                     time_text, "size_bytes", number(full->bytes), "records", number(full->records),
-                     "whole", (int)full->is_whole);
+    return json_pack("{s:s, s:o, s:o, s:s, s:o, s:o, s:b, s:b}", "id",
+                     strrchr(full->directory, '/') + 1, "index", number(full->index), "revision",
+                     number(full->revision), "time", time_text, "size_bytes", number(full->bytes),
+                     "records", number(full->records), "whole", (int)full->is_whole, "pinned",
+                     (int)full->is_pinned);
 }
 
 static json_t *chain_to_json(const char *base, const struct catalog *catalog)

@@ -194,6 +194,23 @@ const struct cli_command_info cli_commands[N_COMMANDS] = {
          "\n"
          "Examples:\n"
          "  holdfast archive verify file:///var/lib/holdfast/archive && echo good\n"},
+    [COMMAND_ARCHIVE_PIN] =
+        {"archive", "pin", "URL FULL", 2, 2, "keep a full, however old it gets",
+         "Examples:\n"
+         "  holdfast archive list file:///mnt/archive\n"
+         "  holdfast archive pin file:///mnt/archive 00000000000000000700-5d0a61c2\n"},
+    [COMMAND_ARCHIVE_UNPIN] =
+        {"archive", "unpin", "URL FULL", 2, 2, "keep it as long as others are, and no longer",
+         "Examples:\n"
+         "  holdfast archive unpin file:///mnt/archive 00000000000000000700-5d0a61c2\n"},
+    [COMMAND_ARCHIVE_COPY] =
+        {"archive", "copy", "FROM TO", 2, 2, "copy to another repository what it does not have",
+         "Whole or not at all: a full counts there when all of it is there. Run it as often as "
+         "you\n"
+         "like. What is encrypted stays so, and needs no key to be copied.\n"
+         "\n"
+         "Examples:\n"
+         "  holdfast archive copy file:///mnt/archive 's3://second?region=eu-north-1'\n"},
     [COMMAND_RECOVER] =
         {NULL, "recover", "[DIR...]", 0, 64,
          "make a survivor a new cluster of one, when a majority is lost for good",
@@ -295,12 +312,16 @@ const struct cli_flag_info cli_flags[N_CLI_FLAGS] = {
                          "only up to this revision"},
     [CLI_TO_TIME] = {"to-time", 0, VALUE_REQUIRED, "TIME", FROM_ARCHIVE,
                      "only up to this time of the cluster, like 2026-11-29T12:00:00Z"},
-    [CLI_CLUSTER] = {"cluster", 0, VALUE_REQUIRED, "UUID", FROM_ARCHIVE | BIT(ARCHIVE_LIST),
+    [CLI_CLUSTER] = {"cluster", 0, VALUE_REQUIRED, "UUID",
+                     FROM_ARCHIVE | BIT(ARCHIVE_LIST) | BIT(ARCHIVE_PIN) | BIT(ARCHIVE_UNPIN) |
+                         BIT(ARCHIVE_COPY),
                      "of this cluster, if there are several"},
     [CLI_KEY_FILE] = {"archive-key-file", 0, VALUE_REQUIRED, "FILE",
                       FROM_ARCHIVE | BIT(ARCHIVE_LIST), "the keys of an encrypted archive"},
-    [CLI_WORK_DIR] = {"work-dir", 0, VALUE_REQUIRED, "DIR", BIT(ARCHIVE_VERIFY),
-                      "where there is room for all of the state [TMPDIR, else /tmp]"},
+    [CLI_WORK_DIR] = {"work-dir", 0, VALUE_REQUIRED, "DIR",
+                      BIT(ARCHIVE_VERIFY) | BIT(ARCHIVE_PIN) | BIT(ARCHIVE_COPY),
+                      "where there is room: for all of the state (verify), 64 MiB (copy) "
+                      "[TMPDIR, else /tmp]"},
     [CLI_UNDO] = {"undo", 0, VALUE_NONE, NULL, BIT(DRAIN), "it may lead again"},
 };
 

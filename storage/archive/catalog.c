@@ -20,6 +20,8 @@ struct loading {
     struct listed *listed; /* Beside catalog->fulls. */
     struct catalog_orphan *segments;
     size_t n_segments;
+    char (*pins)[NAMES_BYTES]; /* Directories of fulls. */
+    size_t n_pins;
 };
 
 /* Room for one more in a list that grows by doubling. */
@@ -72,7 +74,11 @@ static bool on_object(void *data, const struct repository_object *object)
         return true; /* None of ours. */
     }
     catalog->bytes += object->size_bytes;
-    if (parsed.kind == NAMES_DELTA) {
+    if (parsed.kind == NAMES_PIN) {
+        loading->pins = grow(loading->pins, loading->n_pins, sizeof *loading->pins);
+        memcpy(loading->pins[loading->n_pins++], parsed.full_directory,
+               sizeof parsed.full_directory);
+    } else if (parsed.kind == NAMES_DELTA) {
         catalog->deltas = grow(catalog->deltas, catalog->n_deltas, sizeof *catalog->deltas);
         catalog->deltas[catalog->n_deltas++] =
             (struct catalog_delta){.first_index = parsed.index, .bytes = object->size_bytes};
@@ -140,6 +146,19 @@ static enum status read_manifests(struct loading *loading, struct repository *re
     return status;
 }
 
+static void mark_pinned(struct loading *loading)
+{
+    struct catalog *catalog = loading->catalog;
+
+    for (size_t i = 0; i < catalog->n_fulls; i++) {
+        for (size_t k = 0; k < loading->n_pins; k++) {
+            catalog->fulls[i].is_pinned =
+                catalog->fulls[i].is_pinned ||
+                strcmp(catalog->fulls[i].directory, loading->pins[k]) == 0;
+        }
+    }
+}
+
 static enum status find_end(struct catalog *catalog, struct repository *repository,
                             const char *base, const struct master_keys *keys, struct error *error)
 {
@@ -181,6 +200,8 @@ enum status catalog_load(struct repository *repository, const char *base,
     if (status == STATUS_OK) {
         status = find_end(catalog, repository, base, keys, error);
     }
+    mark_pinned(&loading);
+    free(loading.pins);
     free(loading.listed);
     free(loading.segments);
     if (status != STATUS_OK) {

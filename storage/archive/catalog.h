@@ -16,7 +16,8 @@ struct catalog_full {
     uint64_t content_bytes; /* Of records. */
     uint64_t records;
     unsigned n_segments;
-    bool is_whole; /* Every segment is listed, with the size that the manifest says. */
+    bool is_whole;  /* Every segment is listed, with the size that the manifest says. */
+    bool is_pinned; /* It is kept whatever the policy says. */
 };
 
 struct catalog_delta {

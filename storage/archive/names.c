@@ -8,6 +8,8 @@
 
 #define SEGMENT  "/seg-"
 #define MANIFEST "/MANIFEST"
+#define FULL     "full"
+#define PINS     "pins"
 
 void names_base(const char *cluster_id, uint64_t node_id, char base[NAMES_BASE_BYTES])
 {
@@ -34,6 +36,14 @@ void names_segment(const char *full_directory, unsigned number, char name[NAMES_
 void names_manifest(const char *full_directory, char name[NAMES_BYTES])
 {
     CHECK(snprintf(name, NAMES_BYTES, "%s" MANIFEST, full_directory) < (int)NAMES_BYTES);
+}
+
+void names_pin(const char *full_directory, char name[NAMES_BYTES])
+{
+    const char *end = strrchr(full_directory, '/');
+    size_t base_size = strlen(full_directory) - strlen(FULL) - strlen(end);
+
+    (void)snprintf(name, NAMES_BYTES, "%.*s" PINS "%s", (int)base_size, full_directory, end);
 }
 
 void names_delta(const char *base, uint64_t first_index, char name[NAMES_BYTES])
@@ -72,6 +82,20 @@ static bool parse_full(const char *name, const char *rest, struct names_parsed *
     return is_same(name, again);
 }
 
+static bool parse_pin(const char *name, const char *rest, struct names_parsed *parsed)
+{
+    char again[NAMES_BYTES];
+    uint32_t token = 0;
+
+    if (sscanf(rest, PINS "/%20" SCNu64 "-%8" SCNx32, &parsed->index, &token) != 2) {
+        return false;
+    }
+    parsed->kind = NAMES_PIN;
+    names_full_directory(parsed->base, parsed->index, token, parsed->full_directory);
+    names_pin(parsed->full_directory, again);
+    return is_same(name, again);
+}
+
 static bool parse_delta(const char *name, const char *rest, struct names_parsed *parsed)
 {
     char again[NAMES_BYTES];
@@ -100,7 +124,8 @@ bool names_parse(const char *name, struct names_parsed *parsed)
         return false;
     }
     memcpy(parsed->base, name, base_size);
-    if (parse_full(name, rest, parsed) || parse_delta(name, rest, parsed)) {
+    if (parse_full(name, rest, parsed) || parse_delta(name, rest, parsed) ||
+        parse_pin(name, rest, parsed)) {
         return true;
     }
     parsed->kind = NAMES_OTHER;

@@ -4,6 +4,7 @@
  *   CLUSTER/CHAIN/full/INDEX-TOKEN/seg-N     the state at a log index: an image, cut into segments
  *   CLUSTER/CHAIN/full/INDEX-TOKEN/MANIFEST  which is there when it was written, last (manifest.h)
  *   CLUSTER/CHAIN/log/FIRST                  what was executed from a log index on (delta.h)
+ *   CLUSTER/CHAIN/pins/INDEX-TOKEN           this full is never removed, as long as that is there
  *
  * CLUSTER is its UUID, CHAIN is "cluster" or "node-ID", indexes have 20 digits, TOKEN is random, so
  * that nobody ever writes into the full of another. Pure. */
@@ -26,15 +27,16 @@ void names_base(const char *cluster_id, uint64_t node_id, char base[NAMES_BASE_B
 void names_full_directory(const char *base, uint64_t index, uint32_t token, char name[NAMES_BYTES]);
 void names_segment(const char *full_directory, unsigned number, char name[NAMES_BYTES]);
 void names_manifest(const char *full_directory, char name[NAMES_BYTES]);
+void names_pin(const char *full_directory, char name[NAMES_BYTES]);
 void names_delta(const char *base, uint64_t first_index, char name[NAMES_BYTES]);
 
-enum names_kind { NAMES_OTHER, NAMES_SEGMENT, NAMES_MANIFEST, NAMES_DELTA };
+enum names_kind { NAMES_OTHER, NAMES_SEGMENT, NAMES_MANIFEST, NAMES_DELTA, NAMES_PIN };
 
 struct names_parsed {
     enum names_kind kind;
     char base[NAMES_BASE_BYTES];
     uint64_t index;                   /* Of a full, or the first one of a delta. */
-    char full_directory[NAMES_BYTES]; /* "" for a delta. */
+    char full_directory[NAMES_BYTES]; /* Also the one that is pinned; "" for a delta. */
 };
 
 /* Which object of which chain this is; false: none of an archive. */

@@ -50,7 +50,7 @@ static uint64_t bytes_of_deltas(const struct catalog *catalog, size_t first, siz
 
 static void drop_full(const struct catalog *catalog, size_t i, struct retention_plan *plan)
 {
-    if (!plan->drops_full[i]) {
+    if (!plan->drops_full[i] && !catalog->fulls[i].is_pinned) {
         plan->drops_full[i] = true;
         plan->bytes += catalog->fulls[i].bytes;
     }

@@ -4,7 +4,8 @@
  *   all deltas behind it.
  * - Fulls are kept for @fulls_ms.
  * - With @max_bytes, the oldest goes until the rest fits.
- * - The newest whole full is kept, and all deltas behind it, whatever else.
+ * - A full that is pinned is kept, and the newest whole one with all deltas behind it, whatever
+ *   else.
  *
  * Nothing is unneeded at once when a policy says so: it is a @grace_ms later, so that who began to
  * read before goes on; only @max_bytes does not wait. */

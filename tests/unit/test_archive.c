@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "storage/archive/archiver.h"
+#include "storage/archive/copy.h"
 #include "storage/archive/restore.h"
 #include "tests/lib/deadline.h"
 #include "tests/lib/state.h"
@@ -550,6 +551,38 @@ static void flip(struct fixture *f, const char *name, uint64_t offset)
     assert_int_equal(fclose(file), 0);
 }
 
+static void a_copy_is_as_good_as_the_archive(void **state)
+{
+    struct fixture *f = *state;
+    struct copy_options options = {
+        .from = f->repository, .prefix = "", .work_directory = f->work_path};
+    struct copy_totals totals;
+    struct copy_totals second;
+
+    open_archiver(f);
+    await_first_full(f);
+    go_on(f, 20);
+    (void)ask(f);
+    strcat(f->url, "-copied");
+    assert_int_equal(
+        repository_open(&(struct repository_options){.url = f->url}, &options.to, &f->error),
+        STATUS_OK);
+    assert_int_equal(copy_archive(&options, &totals, &f->error), STATUS_OK);
+    assert_int_equal(totals.copied_objects, totals.objects);
+    assert_true(totals.objects >= 5);
+    go_on(f, 10);
+    catch_up(f);
+    close_archiver(f);
+    assert_int_equal(copy_archive(&options, &second, &f->error), STATUS_OK);
+    assert_true(second.copied_objects >= 1);
+    assert_int_equal(second.objects, totals.objects + second.copied_objects);
+    check_latest(f);
+
+    assert_int_equal(copy_archive(&options, &second, &f->error), STATUS_OK);
+    assert_int_equal(second.copied_objects, 0);
+    repository_close(options.to);
+}
+
 /* An archive on the node's own disk never takes what others need. */
 static void a_short_disk_cuts_the_archive_down_and_then_stops_it(void **state)
 {
@@ -800,6 +833,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_node_that_is_not_chosen_watches_and_takes_over, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_gap_in_the_journal_begins_a_new_full, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_copy_is_as_good_as_the_archive, setup, teardown),
         cmocka_unit_test_setup_teardown(a_short_disk_cuts_the_archive_down_and_then_stops_it, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(an_archiver_tries_restores_by_itself, setup, teardown),

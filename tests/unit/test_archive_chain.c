@@ -50,6 +50,12 @@ static void names_are_parsed_back(void **state)
     names_manifest(directory, name);
     assert_true(names_parse(name, &parsed));
     assert_int_equal(parsed.kind, NAMES_MANIFEST);
+
+    names_pin(directory, name);
+    assert_string_equal(name, CLUSTER "/cluster/pins/18446744073709551615-00000abc");
+    assert_true(names_parse(name, &parsed));
+    assert_int_equal(parsed.kind, NAMES_PIN);
+    assert_string_equal(parsed.full_directory, directory);
 }
 
 static void other_names_are_none_of_an_archive(void **state)
@@ -287,6 +293,23 @@ static void the_oldest_goes_until_the_rest_fits(void **state)
     catalog_close(&catalog);
 }
 
+static void a_pinned_full_stays(void **state)
+{
+    struct catalog catalog = a_catalog(40);
+    struct retention_policy bounded = policy;
+    struct retention_plan plan;
+
+    (void)state;
+    catalog.fulls[2].is_pinned = true;
+    bounded.max_bytes = 1;
+    retention_plan(&catalog, &bounded, NOW_MS, &plan);
+    for (unsigned i = 0; i < 40; i++) {
+        assert_int_equal(plan.drops_full[i], i != 2 && i != 39);
+    }
+    retention_plan_close(&plan);
+    catalog_close(&catalog);
+}
+
 static void segments_without_a_manifest_go_when_a_later_full_is_old(void **state)
 {
     struct catalog catalog = a_catalog(3);
@@ -331,6 +354,7 @@ int main(void)
         cmocka_unit_test(the_newest_full_and_what_follows_are_kept_whatever_else),
         cmocka_unit_test(an_incomplete_full_is_none_to_rely_on),
         cmocka_unit_test(the_oldest_goes_until_the_rest_fits),
+        cmocka_unit_test(a_pinned_full_stays),
         cmocka_unit_test(segments_without_a_manifest_go_when_a_later_full_is_old),
         cmocka_unit_test(a_time_before_all_fulls_drops_nothing),
     };

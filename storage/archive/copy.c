@@ -1,0 +1,181 @@
+#include "storage/archive/copy.h"
+
+#include <errno.h>
+#include <openssl/evp.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "daemon/base/check.h"
+#include "daemon/base/files.h"
+#include "daemon/base/memory.h"
+#include "storage/archive/full.h"
+
+#define READ_BYTES (4u << 20)
+
+struct item {
+    char name[NAMES_BYTES];
+    uint64_t bytes;
+    enum names_kind kind;
+};
+
+struct items {
+    struct item *list;
+    size_t n;
+    size_t capacity;
+};
+
+static bool add_item(void *data, const struct repository_object *object)
+{
+    struct items *items = data;
+    struct names_parsed parsed;
+
+    if (!names_parse(object->name, &parsed)) {
+        return true; /* None of an archive. */
+    }
+    if (items->n == items->capacity) {
+        items->capacity = items->capacity == 0 ? 64 : 2 * items->capacity;
+        items->list = memory_resize(items->list, items->capacity * sizeof *items->list);
+    }
+    memcpy(items->list[items->n].name, object->name, strlen(object->name) + 1); /* Parsed: fits. */
+    items->list[items->n].bytes = object->size_bytes;
+    items->list[items->n].kind = parsed.kind;
+    items->n++;
+    return true;
+}
+
+static enum status list_items(struct repository *repository, const char *prefix,
+                              struct items *items, struct error *error)
+{
+    return repository_list(repository, prefix, NULL, add_item, items, error);
+}
+
+static int compare_items(const void *a, const void *b)
+{
+    return strcmp(((const struct item *)a)->name, ((const struct item *)b)->name);
+}
+
+static const struct item *find(const struct items *items, const struct item *item)
+{
+    return items->n == 0 ? NULL : bsearch(item, items->list, items->n, sizeof *item, compare_items);
+}
+
+/* --- One object --- */
+
+static enum status write_all(int fd, struct slice rest, const char *directory, struct error *error)
+{
+    while (rest.size > 0) {
+        ssize_t n = write(fd, rest.data, rest.size);
+
+        if (n < 0 && errno != EINTR) {
+            return files_error("write a file in", directory, error);
+        }
+        rest = slice_from(rest, n > 0 ? (size_t)n : 0);
+    }
+    return STATUS_OK;
+}
+
+/* Fetch it to @fd, and describe that as @content. */
+static enum status fetch(const struct copy_options *options, const struct item *item, int fd,
+                         struct repository_content *content, struct error *error)
+{
+    EVP_MD_CTX *hash = EVP_MD_CTX_new();
+    struct buffer bytes = BUFFER_EMPTY;
+    uint64_t offset = 0;
+    enum status status = STATUS_OK;
+
+    CHECK(hash != NULL && EVP_DigestInit_ex(hash, EVP_sha256(), NULL) == 1);
+    while (status == STATUS_OK && offset < item->bytes) {
+        buffer_clear(&bytes);
+        status = repository_read(options->from, item->name, offset, READ_BYTES, &bytes, error);
+        if (status == STATUS_OK && bytes.size == 0) {
+            status = error_set(error, STATUS_CORRUPT, "\"%s\" in %s is shorter than was listed",
+                               item->name, repository_url(options->from));
+        }
+        if (status == STATUS_OK) {
+            CHECK(EVP_DigestUpdate(hash, bytes.data, bytes.size) == 1);
+            status = write_all(fd, buffer_slice(&bytes), options->work_directory, error);
+            offset += bytes.size;
+        }
+    }
+    buffer_close(&bytes);
+    content->fd = fd;
+    content->size_bytes = offset;
+    CHECK(EVP_DigestFinal_ex(hash, content->sha256, NULL) == 1);
+    EVP_MD_CTX_free(hash);
+    return status;
+}
+
+/* Somebody else may copy at the same time. */
+static enum status copy_item(const struct copy_options *options, const struct item *item,
+                             struct error *error)
+{
+    struct repository_content content;
+    enum status status;
+    int fd;
+
+    status = full_work_file(options->work_directory, &fd, error);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    status = fetch(options, item, fd, &content, error);
+    if (status == STATUS_OK) {
+        status = repository_create(options->to, item->name, &content, error);
+    }
+    if (status == STATUS_UNCERTAIN) {
+        status = repository_create(options->to, item->name, &content, error);
+    }
+    (void)close(fd); /* It is gone now. */
+    return status == STATUS_EXISTS ? STATUS_OK : status;
+}
+
+/* --- All --- */
+
+static enum status copy_if_missing(const struct copy_options *options, const struct item *item,
+                                   const struct items *there, struct copy_totals *totals,
+                                   struct error *error)
+{
+    const struct item *other = find(there, item);
+    enum status status = STATUS_OK;
+
+    if (other != NULL && other->bytes != item->bytes) {
+        return error_set(error, STATUS_MISMATCH, "\"%s\" in %s is another object than in %s",
+                         item->name, repository_url(options->to), repository_url(options->from));
+    }
+    if (other == NULL) {
+        status = copy_item(options, item, error);
+        totals->copied_objects += status == STATUS_OK ? 1 : 0;
+        totals->copied_bytes += status == STATUS_OK ? item->bytes : 0;
+    }
+    totals->objects++;
+    totals->bytes += item->bytes;
+    if (options->on_progress != NULL) {
+        options->on_progress(options->data, totals);
+    }
+    return status;
+}
+
+enum status copy_archive(const struct copy_options *options, struct copy_totals *totals,
+                         struct error *error)
+{
+    struct items here = {.n = 0};
+    struct items there = {.n = 0};
+    struct copy_totals sums = {.objects = 0};
+    enum status status = list_items(options->to, options->prefix, &there, error);
+
+    if (status == STATUS_OK) { /* Later: what is not there yet can only be more. */
+        status = list_items(options->from, options->prefix, &here, error);
+    }
+    for (unsigned round = 0; round < 2; round++) { /* Manifests are the second one. */
+        for (size_t i = 0; i < here.n && status == STATUS_OK; i++) {
+            if ((here.list[i].kind == NAMES_MANIFEST) == (round == 1)) {
+                status = copy_if_missing(options, &here.list[i], &there, &sums, error);
+            }
+        }
+    }
+    free(here.list);
+    free(there.list);
+    if (status == STATUS_OK) {
+        *totals = sums;
+    }
+    return status;
+}
