@@ -8,6 +8,9 @@
 static const struct repository_kind *const kinds[] = {
     &repository_directory,
     &repository_s3,
+
+    &repository_postgres,
+    &repository_postgresql,
 };
 
 static bool begins_with_scheme(const char *url, const char *scheme)

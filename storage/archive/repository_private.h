@@ -34,4 +34,7 @@ extern const struct repository_kind repository_s3;
  * place that they share with a repository has other names, perhaps, and is none of its objects. */
 bool repository_is_name(const char *name, bool is_prefix);
 
+extern const struct repository_kind repository_postgres;
+extern const struct repository_kind repository_postgresql; /* The same, by its other scheme. */
+
 #endif
