@@ -61,7 +61,7 @@ static void accept_one(struct relay *relay, const struct relay_target *target)
         i++;
     }
     /* On the same bridge: connecting takes no time, or fails at once. */
-    if (from < 0 || to < 0 || i == RELAY_CONNECTIONS ||
+    if (from < 0 || to < 0 || i == RELAY_CONNECTIONS || atomic_load(&relay->refuses) ||
         connect(to, (const struct sockaddr *)&address, sizeof address) != 0) {
         (void)close(from);
         (void)close(to);
@@ -135,6 +135,38 @@ static bool give(struct relay *relay, struct relay_way *way)
     return !way->ended || way->first != NULL;
 }
 
+void relay_lose(struct relay *relay, enum relay_loss loss, const char *text, unsigned nth,
+                bool refuses_then)
+{
+    relay->loss = loss;
+    relay->lost_text = text;
+    relay->refuses_then = refuses_then;
+    atomic_store(&relay->lost_in, nth); /* Last: from here on the thread looks at the others. */
+}
+
+bool relay_is_lost(struct relay *relay)
+{
+    return atomic_load(&relay->lost_in) == 0;
+}
+
+/* What a client sent last is looked at. False if the connection is to be lost now. */
+static bool look_at_request(struct relay *relay, struct relay_connection *connection)
+{
+    const struct relay_chunk *last = connection->ways[0].last;
+    unsigned lost_in = atomic_load(&relay->lost_in);
+
+    if (connection->ways[0].first == NULL || lost_in == 0 ||
+        memmem(last->data, last->size, relay->lost_text, strlen(relay->lost_text)) == NULL) {
+        return true;
+    }
+    if (lost_in == 1) {
+        atomic_store(&relay->refuses, relay->refuses_then);
+        connection->is_doomed = relay->loss == RELAY_LOSE_ANSWER;
+    }
+    atomic_store(&relay->lost_in, lost_in - 1);
+    return lost_in > 1 || connection->is_doomed;
+}
+
 static void serve_connection(struct relay *relay, struct relay_connection *connection,
                              const struct pollfd *polled)
 {
@@ -144,7 +176,11 @@ static void serve_connection(struct relay *relay, struct relay_connection *conne
     for (i = 0; i < 2 && good; i++) {
         struct relay_way *way = &connection->ways[i];
 
-        good = (polled[i].revents == 0 || way->ended || take(relay, way)) && give(relay, way);
+        if (polled[i].revents != 0 && !way->ended) {
+            good = take(relay, way) &&
+                   (i == 0 ? look_at_request(relay, connection) : !connection->is_doomed);
+        }
+        good = good && give(relay, way);
     }
     if (!good) {
         close_connection(connection);
