@@ -89,8 +89,7 @@ static const struct setting settings[] = {
      "how often all of the state on disk is read and checked (0: never)"},
     {"archive", KIND_TEXT, FIELD(archive), "local", 0, 0, NULL, "URL URL...",
      "where to archive to, with spaces between: local (DIR/archive), file:///DIR, s3://BUCKET/..., "
-     "or "
-     "none"},
+     "postgres://..., or none"},
     {"archive-key-file", KIND_TEXT, FIELD(archive_key_file), NULL, 0, 0, NULL, "FILE",
      "lines NAME HEX: the archive is encrypted with the first key, and read with all"},
     {"archive-interval", KIND_COUNT, FIELD(archive_interval_s), "10", 1, 3600, NULL, "SECONDS",
