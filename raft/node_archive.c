@@ -57,6 +57,7 @@ static bool is_chosen(void *data)
 {
     struct node_status *status = get_status(data);
     uint64_t chosen = 0;
+    bool is_own;
 
     for (unsigned i = 0; i < status->n_members; i++) {
         const struct node_member *member = &status->members[i];
@@ -67,8 +68,9 @@ static bool is_chosen(void *data)
         }
     }
     chosen = chosen == 0 ? status->leader_id : chosen;
+    is_own = chosen != 0 && chosen == status->id;
     free(status);
-    return chosen == ((struct node *)data)->identity.id;
+    return is_own;
 }
 
 enum status node_open_archive(struct node *node, struct error *error)

@@ -19,6 +19,19 @@ enum status files_error(const char *action, const char *path, struct error *erro
                      strerror(number));
 }
 
+enum status files_write(int fd, struct slice bytes, const char *path, struct error *error)
+{
+    while (bytes.size > 0) {
+        ssize_t n = write(fd, bytes.data, bytes.size);
+
+        if (n < 0 && errno != EINTR) {
+            return files_error("write", path, error);
+        }
+        bytes = slice_from(bytes, n > 0 ? (size_t)n : 0);
+    }
+    return STATUS_OK;
+}
+
 char *files_join(const char *a, const char *b)
 {
     size_t size = strlen(a) + strlen(b) + 1;

@@ -61,19 +61,6 @@ static const struct item *find(const struct items *items, const struct item *ite
 
 /* --- One object --- */
 
-static enum status write_all(int fd, struct slice rest, const char *directory, struct error *error)
-{
-    while (rest.size > 0) {
-        ssize_t n = write(fd, rest.data, rest.size);
-
-        if (n < 0 && errno != EINTR) {
-            return files_error("write a file in", directory, error);
-        }
-        rest = slice_from(rest, n > 0 ? (size_t)n : 0);
-    }
-    return STATUS_OK;
-}
-
 /* Fetch it to @fd, and describe that as @content. */
 static enum status fetch(const struct copy_options *options, const struct item *item, int fd,
                          struct repository_content *content, struct error *error)
@@ -93,7 +80,7 @@ static enum status fetch(const struct copy_options *options, const struct item *
         }
         if (status == STATUS_OK) {
             CHECK(EVP_DigestUpdate(hash, bytes.data, bytes.size) == 1);
-            status = write_all(fd, buffer_slice(&bytes), options->work_directory, error);
+            status = files_write(fd, buffer_slice(&bytes), options->work_directory, error);
             offset += bytes.size;
         }
     }

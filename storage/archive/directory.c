@@ -165,22 +165,6 @@ static enum status open_new(const struct directory *directory, char **path, int 
     return status;
 }
 
-static enum status write_all(int fd, const uint8_t *bytes, size_t size, const char *path,
-                             struct error *error)
-{
-    size_t done = 0;
-
-    while (done < size) {
-        ssize_t n = write(fd, bytes + done, size - done);
-
-        if (n < 0 && errno != EINTR) {
-            return files_error("write", path, error);
-        }
-        done += n > 0 ? (size_t)n : 0;
-    }
-    return STATUS_OK;
-}
-
 /* Copy @content to @fd, and see that it is what its hash says. */
 static enum status copy_blocks(const struct directory *directory,
                                const struct repository_content *content, int fd, const char *path,
@@ -203,7 +187,7 @@ static enum status copy_blocks(const struct directory *directory,
             status = error_set(error, STATUS_CORRUPT, "what is to become \"%s\" was cut off", path);
         } else if (n > 0) {
             CHECK(EVP_DigestUpdate(hash, block, (size_t)n) == 1);
-            status = write_all(fd, block, (size_t)n, path, error);
+            status = files_write(fd, slice_of(block, (size_t)n), path, error);
             offset += (uint64_t)n;
         }
     }

@@ -1,14 +1,13 @@
 #include "storage/archive/object.h"
 
-#include <errno.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
-#include <unistd.h>
 #include <xxhash.h>
 #include <zstd.h>
 
 #include "daemon/base/check.h"
+#include "daemon/base/files.h"
 #include "daemon/base/memory.h"
 #include "daemon/base/wire.h"
 
@@ -83,20 +82,13 @@ struct object_writer {
 static enum status write_out(struct object_writer *writer, struct error *error)
 {
     struct slice rest = buffer_slice(&writer->out);
+    enum status status;
 
     CHECK(EVP_DigestUpdate(writer->hash, rest.data, rest.size) == 1);
     writer->size_bytes += rest.size;
-    while (rest.size > 0) {
-        ssize_t n = write(writer->fd, rest.data, rest.size);
-
-        if (n < 0 && errno != EINTR) {
-            return error_set(error, status_from_errno(errno),
-                             "could not write a file of the archive: %s", strerror(errno));
-        }
-        rest = slice_from(rest, n > 0 ? (size_t)n : 0);
-    }
+    status = files_write(writer->fd, rest, "a file for the archive", error);
     buffer_clear(&writer->out);
-    return STATUS_OK;
+    return status;
 }
 
 static void put_header(struct object_writer *writer, const struct object_head *head,

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "tests/lib/cluster.h"
+#include "tests/lib/command_line.h"
 #include "tests/lib/deadline.h"
 #include "tests/lib/expect.h"
 #include "tests/lib/writers.h"
@@ -30,7 +31,7 @@ struct fixture {
     bool has_writers;
     bool is_writing;
     struct answer answer;
-    json_t *told; /* What the last holdfast() printed, if that is JSON. */
+    struct command_line cli;
     char shared[CLUSTER_MAX_PATH + 32];
     char list[CLUSTER_MAX_PATH + 64];
     char alone[64];
@@ -46,6 +47,7 @@ static int setup(void **state)
     *state = f;
     f->random = test_seed();
     assert_true(cluster_open(&f->cluster));
+    f->cli.directory = f->cluster.directory;
     (void)snprintf(f->shared, sizeof f->shared, "file://%s/shared?shared", f->cluster.directory);
     (void)snprintf(f->list, sizeof f->list, "local %s", f->shared);
     for (unsigned i = 0; i < CLUSTER_NODES; i++) {
@@ -75,56 +77,21 @@ static int teardown(void **state)
         writers_close(&f->writers);
     }
     answer_close(&f->answer);
-    json_decref(f->told);
+    command_line_close(&f->cli);
     cluster_close(&f->cluster, f->passed);
     free(f);
     return 0;
-}
-
-/* --- The command line --- */
-
-/* Run holdfast with these arguments; true if it ended with 0. */
-static bool holdfast(struct fixture *f, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-
-static bool holdfast(struct fixture *f, const char *format, ...)
-{
-    const char *program = getenv("HOLDFAST_CLI");
-    char arguments[768];
-    char log[256];
-    char out[256];
-    va_list args;
-    bool is_good;
-
-    va_start(args, format);
-    (void)vsnprintf(arguments, sizeof arguments, format, args);
-    va_end(args);
-    (void)snprintf(log, sizeof log, "%s/holdfast.log", f->cluster.directory);
-    (void)snprintf(out, sizeof out, "%s/holdfast.out", f->cluster.directory);
-    is_good =
-        process_run(log, "%s %s >%s", program == NULL ? "./holdfast" : program, arguments, out);
-    json_decref(f->told);
-    f->told = json_load_file(out, 0, NULL);
-    return is_good;
-}
-
-static uint64_t told(const struct fixture *f, const char *name)
-{
-    const json_t *value = json_object_get(f->told, name);
-
-    assert_true(json_is_integer(value));
-    return (uint64_t)json_integer_value(value);
 }
 
 /* The archive is whole: all of it is restored, and each step gives the state that it gave before.
  * Gives the revision up to which it goes. */
 static uint64_t verify(struct fixture *f, const char *url, const char *more)
 {
-    if (!holdfast(f, "archive verify '%s' %s --work-dir %s -o json", url, more,
-                  f->cluster.directory)) {
+    if (!command_line_run(&f->cli, "archive verify '%s' %s --work-dir %s -o json", url, more,
+                          f->cluster.directory)) {
         fail_msg("archive verify '%s' %s: see holdfast.log in %s", url, more, f->cluster.directory);
     }
-    return told(f, "revision");
+    return (uint64_t)command_line_integer(&f->cli, "revision");
 }
 
 /* --- Load --- */
@@ -258,7 +225,7 @@ static void kills_leave_no_hole(void **state)
         local_url(&f->cluster.nodes[i], url, sizeof url);
         assert_true(verify(f, url, "") > 1);
     }
-    begin = told(f, "full_revision");
+    begin = (uint64_t)command_line_integer(&f->cli, "full_revision");
     for (unsigned i = 0; i < N_POINTS; i++) {
         uint64_t revision = begin + random_next(&f->random) % (end - begin);
 
@@ -272,10 +239,11 @@ static void restore_to(struct fixture *f, unsigned i, const char *url)
 {
     struct cluster_node *node = &f->cluster.nodes[i];
 
-    if (!holdfast(f,
-                  "restore '%s' --data-dir %s --name %s --peer-address 127.0.0.1:%u --api-address "
-                  "127.0.0.1:%u -o json",
-                  url, node->data_directory, node->name, node->peer_port, node->api_port)) {
+    if (!command_line_run(
+            &f->cli,
+            "restore '%s' --data-dir %s --name %s --peer-address 127.0.0.1:%u --api-address "
+            "127.0.0.1:%u -o json",
+            url, node->data_directory, node->name, node->peer_port, node->api_port)) {
         fail_msg("see holdfast.log in %s", f->cluster.directory);
     }
 }
@@ -302,7 +270,8 @@ static void a_lost_cluster_comes_back_from_its_archive(void **state)
     start_writers(f);
     write_much(f);
     stop_writers(f);
-    assert_true(holdfast(f, "-e 127.0.0.1:%u archive now -o json", f->cluster.nodes[1].api_port));
+    assert_true(command_line_run(&f->cli, "-e 127.0.0.1:%u archive now -o json",
+                                 f->cluster.nodes[1].api_port));
     await_archived(f, atomic_load(&f->writers.revision));
     cluster_kill_all(&f->cluster);
     for (unsigned i = 0; i < CLUSTER_NODES; i++) {
@@ -311,7 +280,7 @@ static void a_lost_cluster_comes_back_from_its_archive(void **state)
 
     restore_to(f, 2, f->shared);
     (void)snprintf(cluster_id, sizeof cluster_id, "%s",
-                   json_string_value(json_object_get(f->told, "old_cluster_id")));
+                   command_line_text(&f->cli, "old_cluster_id"));
     start_alone(f, 2);
     for (unsigned i = 0; i < 2; i++) {
         (void)snprintf(f->cluster.nodes[i].join, sizeof f->cluster.nodes[i].join,
@@ -329,7 +298,7 @@ static void a_lost_cluster_comes_back_from_its_archive(void **state)
     await_archived(f, 1ull << 32); /* The new chain. */
 
     /* Two clusters are there now; which one is wanted has to be said. */
-    assert_false(holdfast(f, "archive verify '%s' -o json", f->shared));
+    assert_false(command_line_run(&f->cli, "archive verify '%s' -o json", f->shared));
     (void)snprintf(text, sizeof text, "--cluster %s", cluster_id);
     assert_true(verify(f, f->shared, text) >= atomic_load(&f->writers.revision));
     f->passed = true;

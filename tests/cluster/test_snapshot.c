@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "tests/lib/cluster.h"
+#include "tests/lib/command_line.h"
 #include "tests/lib/deadline.h"
 #include "tests/lib/expect.h"
 #include "tests/lib/writers.h"
@@ -30,7 +31,7 @@ struct fixture {
     bool has_writers;
     bool is_writing;
     struct answer answers[CLUSTER_NODES];
-    json_t *told;                  /* What the last holdfast() printed, if that is JSON. */
+    struct command_line cli;
     char alone[CLUSTER_NODES][64]; /* Lists of one node. */
     bool passed;
 };
@@ -42,6 +43,7 @@ static int setup(void **state)
     assert_non_null(f);
     *state = f;
     assert_true(cluster_open(&f->cluster));
+    f->cli.directory = f->cluster.directory;
     assert_true(cluster_start(&f->cluster));
     return 0;
 }
@@ -65,45 +67,10 @@ static int teardown(void **state)
     for (unsigned i = 0; i < CLUSTER_NODES; i++) {
         answer_close(&f->answers[i]);
     }
-    json_decref(f->told);
+    command_line_close(&f->cli);
     cluster_close(&f->cluster, f->passed);
     free(f);
     return 0;
-}
-
-/* --- The command line --- */
-
-/* Run holdfast with these arguments; true if it ended with 0. */
-static bool holdfast(struct fixture *f, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-
-static bool holdfast(struct fixture *f, const char *format, ...)
-{
-    const char *program = getenv("HOLDFAST_CLI");
-    char arguments[768];
-    char log[256];
-    char out[256];
-    va_list args;
-    bool is_good;
-
-    va_start(args, format);
-    (void)vsnprintf(arguments, sizeof arguments, format, args);
-    va_end(args);
-    (void)snprintf(log, sizeof log, "%s/holdfast.log", f->cluster.directory);
-    (void)snprintf(out, sizeof out, "%s/holdfast.out", f->cluster.directory);
-    is_good =
-        process_run(log, "%s %s >%s", program == NULL ? "./holdfast" : program, arguments, out);
-    json_decref(f->told);
-    f->told = json_load_file(out, 0, NULL);
-    return is_good;
-}
-
-static long long told(const struct fixture *f, const char *name)
-{
-    const json_t *value = json_object_get(f->told, name);
-
-    assert_true(json_is_integer(value));
-    return json_integer_value(value);
 }
 
 /* --- Load --- */
@@ -333,35 +300,38 @@ static void a_snapshot_under_load_becomes_a_cluster(void **state)
     write_much(f);
     (void)snprintf(image, sizeof image, "%s/backup.image", f->cluster.directory);
     acknowledged = atomic_load(&f->writers.revision);
-    assert_true(holdfast(f, "-e 127.0.0.1:%u,127.0.0.1:%u snapshot save %s -o json",
-                         f->cluster.nodes[1].api_port, f->cluster.nodes[0].api_port, image));
-    assert_true(told(f, "revision") >= (long long)acknowledged);
+    assert_true(command_line_run(&f->cli, "-e 127.0.0.1:%u,127.0.0.1:%u snapshot save %s -o json",
+                                 f->cluster.nodes[1].api_port, f->cluster.nodes[0].api_port,
+                                 image));
+    assert_true(command_line_integer(&f->cli, "revision") >= (long long)acknowledged);
     assert_true(writers_wait_progress(&f->writers, PROGRESS_MS));
     stop_writers(f);
     assert_null(writers_failure(&f->writers));
-    assert_true(holdfast(f, "snapshot inspect %s -o json", image));
-    assert_int_equal(told(f, "feature_level"), 1);
-    counts[0] = told(f, "sessions");
-    counts[1] = told(f, "events");
-    counts[2] = told(f, "items");
+    assert_true(command_line_run(&f->cli, "snapshot inspect %s -o json", image));
+    assert_int_equal(command_line_integer(&f->cli, "feature_level"), 1);
+    counts[0] = command_line_integer(&f->cli, "sessions");
+    counts[1] = command_line_integer(&f->cli, "events");
+    counts[2] = command_line_integer(&f->cli, "items");
 
     cluster_kill_all(&f->cluster);
     assert_true(remove_tree(node->data_directory));
-    assert_true(holdfast(f,
-                         "restore %s --data-dir %s --name %s --peer-address 127.0.0.1:%u "
-                         "--api-address 127.0.0.1:%u -o json",
-                         image, node->data_directory, node->name, node->peer_port, node->api_port));
-    cluster_id = strdup(json_string_value(json_object_get(f->told, "cluster_id")));
-    assert_false(holdfast(f, "restore %s --data-dir %s", image, node->data_directory));
+    assert_true(command_line_run(&f->cli,
+                                 "restore %s --data-dir %s --name %s --peer-address 127.0.0.1:%u "
+                                 "--api-address 127.0.0.1:%u -o json",
+                                 image, node->data_directory, node->name, node->peer_port,
+                                 node->api_port));
+    cluster_id = strdup(command_line_text(&f->cli, "cluster_id"));
+    assert_false(
+        command_line_run(&f->cli, "restore %s --data-dir %s", image, node->data_directory));
     start_alone(f, 2);
     assert_cluster_of_one(f, 2, cluster_id);
 
-    assert_true(
-        holdfast(f, "-e 127.0.0.1:%u snapshot save %s.again -o json", node->api_port, image));
-    assert_int_equal(told(f, "sessions"), counts[0]);
-    assert_int_equal(told(f, "events"), counts[1]);
-    assert_int_equal(told(f, "items"), counts[2]);
-    assert_true(told(f, "revision") > 1ll << 32);
+    assert_true(command_line_run(&f->cli, "-e 127.0.0.1:%u snapshot save %s.again -o json",
+                                 node->api_port, image));
+    assert_int_equal(command_line_integer(&f->cli, "sessions"), counts[0]);
+    assert_int_equal(command_line_integer(&f->cli, "events"), counts[1]);
+    assert_int_equal(command_line_integer(&f->cli, "items"), counts[2]);
+    assert_true(command_line_integer(&f->cli, "revision") > 1ll << 32);
     grow_from(f, 2);
     free(cluster_id);
     f->passed = true;
@@ -381,8 +351,8 @@ static unsigned newest_of(struct fixture *f)
     const char *newest;
 
     list_directories(f, directories, sizeof directories);
-    assert_true(holdfast(f, "recover --inspect %s -o json", directories));
-    newest = json_string_value(json_object_get(f->told, "newest"));
+    assert_true(command_line_run(&f->cli, "recover --inspect %s -o json", directories));
+    newest = command_line_text(&f->cli, "newest");
     assert_non_null(newest);
     for (unsigned i = 0; i < CLUSTER_NODES; i++) {
         if (strcmp(newest, f->cluster.nodes[i].data_directory) == 0) {
@@ -398,9 +368,10 @@ static char *recover(struct fixture *f, unsigned node)
 {
     const char *directory = f->cluster.nodes[node].data_directory;
 
-    assert_false(holdfast(f, "recover --data-dir %s", directory)); /* It only says what it would. */
-    assert_true(holdfast(f, "recover --data-dir %s --yes -o json", directory));
-    return strdup(json_string_value(json_object_get(f->told, "cluster_id")));
+    assert_false(command_line_run(&f->cli, "recover --data-dir %s",
+                                  directory)); /* It only says what it would. */
+    assert_true(command_line_run(&f->cli, "recover --data-dir %s --yes -o json", directory));
+    return strdup(command_line_text(&f->cli, "cluster_id"));
 }
 
 /* All end at once under load; the newest of the three has every acknowledged write, as each was on
@@ -477,7 +448,8 @@ static void a_running_node_is_not_recovered(void **state)
 {
     struct fixture *f = *state;
 
-    assert_false(holdfast(f, "recover --data-dir %s --yes", f->cluster.nodes[0].data_directory));
+    assert_false(command_line_run(&f->cli, "recover --data-dir %s --yes",
+                                  f->cluster.nodes[0].data_directory));
     assert_true(cluster_wait_ready(&f->cluster, CLUSTER_READY_MS));
     f->passed = true;
 }

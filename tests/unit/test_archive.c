@@ -214,6 +214,14 @@ static struct archiver_status ask_archiver(struct archiver *archiver)
     return status;
 }
 
+static bool has_failed(void *data)
+{
+    struct archiver_status status;
+
+    archiver_status(data, &status);
+    return status.failures > 0;
+}
+
 static bool has_first_full(void *data)
 {
     struct archiver_status status;
@@ -600,9 +608,8 @@ static void a_short_disk_cuts_the_archive_down_and_then_stops_it(void **state)
     f->options.reserve_bytes = UINT64_MAX;
     open_archiver(f);
     go_on(f, 10);
-    do {
-        archiver_status(f->archiver, &status);
-    } while (status.failures == 0);
+    assert_true(wait_until(has_failed, f->archiver, LIMIT_MS));
+    archiver_status(f->archiver, &status);
 
     assert_int_equal(status.fulls, 1);
     assert_true(status.pruned_bytes > 0);
@@ -658,9 +665,8 @@ static void an_archive_that_cannot_be_restored_is_told(void **state)
     flip(f, objects.names[1], objects.sizes[1] / 2); /* The segment: nobody else reads it. */
     f->options.schedule.verify_ms = 1;
     open_archiver(f);
-    do {
-        archiver_status(f->archiver, &status);
-    } while (status.failures == 0);
+    assert_true(wait_until(has_failed, f->archiver, LIMIT_MS));
+    archiver_status(f->archiver, &status);
 
     assert_non_null(strstr(status.error, "a restore that was tried failed"));
     assert_int_equal(status.verified_ms, 0);
@@ -806,9 +812,8 @@ static void a_repository_that_fails_is_told_and_tried_again(void **state)
     assert_int_equal(fclose(file), 0);
     open_archiver(f);
     go_on(f, 10);
-    do {
-        archiver_status(f->archiver, &status);
-    } while (status.failures == 0);
+    assert_true(wait_until(has_failed, f->archiver, LIMIT_MS));
+    archiver_status(f->archiver, &status);
     assert_int_equal(status.activity, ARCHIVER_FAILING);
     assert_non_null(strstr(status.error, "archive"));
     assert_int_equal(unlink(path), 0);
