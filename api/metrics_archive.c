@@ -47,6 +47,7 @@ VALUE(failures)
 VALUE(gaps)
 VALUE(fenced)
 VALUE(pruned_bytes)
+VALUE(held)
 
 static uint64_t get_is_active(const struct archiver_status *status)
 {
@@ -115,6 +116,8 @@ static const struct series all_series[] = {
      get_fenced},
     {"holdfast_archive_pruned_bytes_total", "counter", "Bytes removed, as nobody needs them.",
      get_pruned_bytes},
+    {"holdfast_archive_held_objects", "gauge",
+     "Objects that were to be removed last, and are locked or may not be.", get_held},
 };
 
 void metrics_write_archive(struct node *node, struct buffer *text)

@@ -78,34 +78,79 @@ static enum status remove_full(struct archiver *archiver, const struct catalog_f
     return status;
 }
 
+/* What is held for longer, by an object lock say, or may not be removed, is left for later. */
+static bool is_held(struct archiver *archiver, enum status *status, const struct error *error)
+{
+    if (*status != STATUS_PERMISSION) {
+        return false;
+    }
+    *status = STATUS_OK;
+    archiver_lock(archiver);
+    if (archiver->status.held++ == 0) {
+        log_info("archive", "removed later repository=%s: %s", archiver->status.url, error->text);
+    }
+    archiver_unlock(archiver);
+    return true;
+}
+
+/* The oldest first, and no further than the first one that is held: what is left has no hole. */
+static enum status remove_deltas(struct archiver *archiver, size_t end, struct error *error)
+{
+    char name[NAMES_BYTES];
+    enum status status = STATUS_OK;
+
+    for (size_t i = 0; i < end && status == STATUS_OK; i++) {
+        names_delta(archiver->base, archiver->catalog.deltas[i].first_index, name);
+        status = remove_one(archiver, name, error);
+        if (is_held(archiver, &status, error)) {
+            return STATUS_OK;
+        }
+    }
+    return status;
+}
+
+/* A full before the deltas that follow it: deltas without one lead nowhere, and a full without
+ * deltas is still a point. */
 static enum status remove_planned(struct archiver *archiver, const struct retention_plan *plan,
                                   struct error *error)
 {
     const struct catalog *catalog = &archiver->catalog;
-    char name[NAMES_BYTES];
     enum status status = STATUS_OK;
 
-    /* A full before the deltas that follow it: deltas without one lead nowhere, and a full without
-     * deltas is still a point. The oldest deltas first: what is left has no hole. */
     for (size_t i = 0; i < catalog->n_fulls && status == STATUS_OK; i++) {
         if (plan->drops_full[i]) {
             status = remove_full(archiver, &catalog->fulls[i], error);
+            (void)is_held(archiver, &status, error); /* Then its manifest is, too. */
         }
     }
-    for (size_t i = 0; i < plan->first_delta && status == STATUS_OK; i++) {
-        names_delta(archiver->base, catalog->deltas[i].first_index, name);
-        status = remove_one(archiver, name, error);
+    if (status == STATUS_OK) {
+        status = remove_deltas(archiver, plan->first_delta, error);
     }
     for (size_t i = 0; i < plan->n_orphans && status == STATUS_OK; i++) {
         status = remove_one(archiver, catalog->orphans[i].name, error);
+        (void)is_held(archiver, &status, error); /* The next one may not be. */
     }
     return status;
+}
+
+static void note_pruned(struct archiver *archiver, uint64_t before)
+{
+    uint64_t now = archiver->catalog.bytes;
+
+    if (now < before) {
+        log_info("archive", "pruned repository=%s bytes=%" PRIu64, archiver->status.url,
+                 before - now);
+        archiver_lock(archiver);
+        archiver->status.pruned_bytes += before - now;
+        archiver_unlock(archiver);
+    }
 }
 
 static enum status prune(struct archiver *archiver, const struct retention_policy *policy,
                          struct error *error)
 {
     struct retention_plan plan;
+    uint64_t before;
     enum status status;
 
     archiver_set_activity(archiver, ARCHIVER_PRUNING);
@@ -113,15 +158,15 @@ static enum status prune(struct archiver *archiver, const struct retention_polic
     if (status != STATUS_OK) {
         return status;
     }
+    before = archiver->catalog.bytes;
+    archiver_lock(archiver);
+    archiver->status.held = 0;
+    archiver_unlock(archiver);
     retention_plan(&archiver->catalog, policy, archiver_clock_ms(CLOCK_REALTIME), &plan);
     status = remove_planned(archiver, &plan, error);
-    if (status == STATUS_OK && plan.bytes > 0) {
-        log_info("archive", "pruned repository=%s bytes=%" PRIu64, archiver->status.url,
-                 plan.bytes);
-        archiver_lock(archiver);
-        archiver->status.pruned_bytes += plan.bytes;
-        archiver_unlock(archiver);
+    if (status == STATUS_OK && (plan.bytes > 0 || plan.n_orphans > 0)) {
         status = archiver_load_catalog(archiver, error);
+        note_pruned(archiver, before);
     }
     retention_plan_close(&plan);
     return status;

@@ -2,6 +2,7 @@
  * is then what it was; whoever archives, restarts, comes second or finds a gap leaves no hole. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -47,6 +48,21 @@ struct fixture {
     unsigned n_restores;
     struct error error;
 };
+
+/* What the linker calls it: __real_ is the repository's, __wrap_ is ours. */
+enum status __real_repository_remove(struct repository *repository, const char *name,
+                                     struct error *error);
+enum status __wrap_repository_remove(struct repository *repository, const char *name,
+                                     struct error *error);
+
+static atomic_bool is_held; /* By a lock of objects, say. */
+
+enum status __wrap_repository_remove(struct repository *repository, const char *name,
+                                     struct error *error)
+{
+    return is_held ? error_set(error, STATUS_PERMISSION, "\"%s\" is held", name)
+                   : __real_repository_remove(repository, name, error);
+}
 
 static bool identify(void *data, char cluster_id[NAMES_CLUSTER_BYTES + 1], uint64_t *node_id)
 {
@@ -591,6 +607,38 @@ static void a_copy_is_as_good_as_the_archive(void **state)
     repository_close(options.to);
 }
 
+static void what_is_held_is_removed_later(void **state)
+{
+    struct fixture *f = *state;
+    struct archiver_status status;
+
+    open_archiver(f);
+    await_first_full(f);
+    go_on(f, 10);
+    (void)ask(f);
+    go_on(f, 10);
+    status = ask(f);
+    assert_int_equal(status.fulls, 3);
+    close_archiver(f);
+    f->options.retention = (struct retention_policy){.deltas_ms = 1, .fulls_ms = 1};
+    is_held = true;
+    open_archiver(f);
+    status = ask(f);
+    assert_int_equal(status.activity, ARCHIVER_IDLE); /* It is no failure. */
+    assert_int_equal(status.held, 3);                 /* Two fulls, and the first delta. */
+    assert_int_equal(status.fulls, 4);
+    close_archiver(f);
+    is_held = false;
+    open_archiver(f);
+    status = ask(f);
+
+    assert_int_equal(status.held, 0);
+    assert_true(status.fulls <= 3);
+    assert_true(status.pruned_bytes > 0);
+    close_archiver(f);
+    check_latest(f);
+}
+
 /* An archive on the node's own disk never takes what others need. */
 static void a_short_disk_cuts_the_archive_down_and_then_stops_it(void **state)
 {
@@ -838,6 +886,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_node_that_is_not_chosen_watches_and_takes_over, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_gap_in_the_journal_begins_a_new_full, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_held_is_removed_later, setup, teardown),
         cmocka_unit_test_setup_teardown(a_copy_is_as_good_as_the_archive, setup, teardown),
         cmocka_unit_test_setup_teardown(a_short_disk_cuts_the_archive_down_and_then_stops_it, setup,
                                         teardown),
