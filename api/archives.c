@@ -11,7 +11,6 @@
 #include "api/render.h"
 #include "raft/node.h"
 #include "storage/archive/archive.h"
-#include "storage/document.h"
 
 #define ID_BYTES (NAMES_BYTES + 8)
 
@@ -19,63 +18,34 @@ static const char *const no_parameters[] = {NULL};
 
 /* --- Rendering --- */
 
-static void append_number(struct buffer *text, const char *lead, uint64_t number)
-{
-    buffer_append_string(text, lead);
-    render_number(text, number);
-}
-
 static void append_text(struct buffer *text, const char *lead, const char *value)
 {
-    buffer_append_string(text, lead);
-    if (value[0] == '\0') {
-        buffer_append_string(text, "null");
-    } else {
-        document_write_string(slice_of_string(value), text);
-    }
-}
-
-static void append_time(struct buffer *text, const char *lead, uint64_t ms)
-{
-    buffer_append_string(text, lead);
-    if (ms == 0) {
-        buffer_append_string(text, "null");
-    } else {
-        buffer_append_byte(text, '"');
-        render_time(text, ms);
-        buffer_append_byte(text, '"');
-    }
-}
-
-static void append_flag(struct buffer *text, const char *lead, bool flag)
-{
-    buffer_append_string(text, lead);
-    buffer_append_string(text, flag ? "true" : "false");
+    render_member_text_or_null(text, lead, slice_of_string(value));
 }
 
 static void append_repository(struct buffer *text, size_t number,
                               const struct archiver_status *status)
 {
-    append_number(text, "{\"number\":", number);
+    render_member_number(text, "{\"number\":", number);
     append_text(text, ",\"url\":", status->url);
-    append_flag(text, ",\"local\":", status->is_local);
-    append_flag(text, ",\"encrypted\":", status->is_encrypted);
+    render_member_bool(text, ",\"local\":", status->is_local);
+    render_member_bool(text, ",\"encrypted\":", status->is_encrypted);
     append_text(text, ",\"activity\":", archiver_activity_text(status->activity));
     append_text(text, ",\"error\":", status->error);
-    append_number(text, ",\"index\":", status->index);
-    append_number(text, ",\"revision\":", status->revision);
-    append_time(text, ",\"time\":", status->time_ms);
-    append_number(text, ",\"lag_entries\":", status->lag_entries);
-    append_number(text, ",\"lag_bytes\":", status->lag_bytes);
-    append_number(text, ",\"lag_ms\":", status->lag_ms);
-    append_number(text, ",\"restore_ms\":", status->restore_ms);
-    append_number(text, ",\"fulls\":", status->fulls);
-    append_number(text, ",\"deltas\":", status->deltas);
-    append_number(text, ",\"bytes\":", status->bytes);
-    append_time(text, ",\"verified_at\":", status->verified_ms);
-    append_number(text, ",\"verified_revision\":", status->verified_revision);
-    append_number(text, ",\"verify_ms\":", status->verify_took_ms);
-    append_number(text, ",\"completed\":", status->completed);
+    render_member_number(text, ",\"index\":", status->index);
+    render_member_number(text, ",\"revision\":", status->revision);
+    render_member_time_or_null(text, ",\"time\":", status->time_ms);
+    render_member_number(text, ",\"lag_entries\":", status->lag_entries);
+    render_member_number(text, ",\"lag_bytes\":", status->lag_bytes);
+    render_member_number(text, ",\"lag_ms\":", status->lag_ms);
+    render_member_number(text, ",\"restore_ms\":", status->restore_ms);
+    render_member_number(text, ",\"fulls\":", status->fulls);
+    render_member_number(text, ",\"deltas\":", status->deltas);
+    render_member_number(text, ",\"bytes\":", status->bytes);
+    render_member_time_or_null(text, ",\"verified_at\":", status->verified_ms);
+    render_member_number(text, ",\"verified_revision\":", status->verified_revision);
+    render_member_number(text, ",\"verify_ms\":", status->verify_took_ms);
+    render_member_number(text, ",\"completed\":", status->completed);
     buffer_append_byte(text, '}');
 }
 
@@ -96,15 +66,15 @@ static void append_full(struct buffer *text, size_t number, const char *url,
     append_text(text, "{\"id\":", id);
     append_text(text, ",\"repository\":", url);
     append_text(text, ",\"name\":", full->directory);
-    append_number(text, ",\"index\":", full->index);
-    append_number(text, ",\"revision\":", full->revision);
-    append_time(text, ",\"time\":", full->time_ms);
-    append_time(text, ",\"created_at\":", full->created_ms);
-    append_number(text, ",\"size_bytes\":", full->bytes);
-    append_number(text, ",\"content_bytes\":", full->content_bytes);
-    append_number(text, ",\"records\":", full->records);
-    append_flag(text, ",\"whole\":", full->is_whole);
-    append_flag(text, ",\"pinned\":", full->is_pinned);
+    render_member_number(text, ",\"index\":", full->index);
+    render_member_number(text, ",\"revision\":", full->revision);
+    render_member_time_or_null(text, ",\"time\":", full->time_ms);
+    render_member_time_or_null(text, ",\"created_at\":", full->created_ms);
+    render_member_number(text, ",\"size_bytes\":", full->bytes);
+    render_member_number(text, ",\"content_bytes\":", full->content_bytes);
+    render_member_number(text, ",\"records\":", full->records);
+    render_member_bool(text, ",\"whole\":", full->is_whole);
+    render_member_bool(text, ",\"pinned\":", full->is_pinned);
     buffer_append_byte(text, '}');
 }
 
@@ -225,8 +195,8 @@ void archives_post(struct request *request)
     append_text(text, "{\"node\":", request->thread->name);
     buffer_append_string(text, ",\"repositories\":[");
     for (size_t i = 0; i < archive_count(archive); i++) {
-        append_number(text, i == 0 ? "{\"number\":" : ",{\"number\":", i);
-        append_number(text, ",\"request\":", archiver_ask(archive_at(archive, i)));
+        render_member_number(text, i == 0 ? "{\"number\":" : ",{\"number\":", i);
+        render_member_number(text, ",\"request\":", archiver_ask(archive_at(archive, i)));
         buffer_append_byte(text, '}');
     }
     buffer_append_string(text, "]}");

@@ -8,7 +8,6 @@
 #include "api/reads.h"
 #include "api/render.h"
 #include "daemon/base/memory.h"
-#include "storage/document.h"
 
 /* The zones of members, which the state knows and the consensus thread does not. */
 struct zones {
@@ -25,22 +24,6 @@ static bool add_zone(void *data, const struct member_row *row)
     zones->names[zones->n] = row->zone;
     zones->n++;
     return zones->n < LIMIT_MEMBERS;
-}
-
-static void append_text(struct buffer *text, const char *lead, struct slice value)
-{
-    buffer_append_string(text, lead);
-    if (value.size == 0) {
-        buffer_append_string(text, "null");
-    } else {
-        document_write_string(value, text);
-    }
-}
-
-static void append_number(struct buffer *text, const char *lead, uint64_t number)
-{
-    buffer_append_string(text, lead);
-    render_number(text, number);
 }
 
 static const char *role_name(enum node_role role)
@@ -77,12 +60,6 @@ static const char *wanted_name(enum member_wanted wanted)
     return "";
 }
 
-static void append_flag(struct buffer *text, const char *lead, bool flag)
-{
-    buffer_append_string(text, lead);
-    buffer_append_string(text, flag ? "true" : "false");
-}
-
 /* Empty if @id is 0, or of nobody. */
 static struct slice name_of(const struct node_status *status, uint64_t id)
 {
@@ -101,10 +78,11 @@ static void append_receiving(struct buffer *text, const struct node_status *stat
         buffer_append_string(text, ",\"receiving\":null");
         return;
     }
-    append_text(text, ",\"receiving\":{\"from\":", name_of(status, receiving->donor));
-    append_number(text, ",\"bytes\":", receiving->bytes);
-    append_number(text, ",\"total_bytes\":", receiving->total_bytes);
-    append_number(text, ",\"bytes_per_second\":", receiving->bytes_per_second);
+    render_member_text_or_null(text,
+                               ",\"receiving\":{\"from\":", name_of(status, receiving->donor));
+    render_member_number(text, ",\"bytes\":", receiving->bytes);
+    render_member_number(text, ",\"total_bytes\":", receiving->total_bytes);
+    render_member_number(text, ",\"bytes_per_second\":", receiving->bytes_per_second);
     buffer_append_byte(text, '}');
 }
 
@@ -114,29 +92,30 @@ static void append_member(struct buffer *text, const struct node_status *status,
     uint64_t commit_index = status->commit_index;
     bool is_behind = commit_index > member->match_index;
 
-    append_text(text, "{\"name\":", slice_of_string(member->name));
+    render_member_text_or_null(text, "{\"name\":", slice_of_string(member->name));
     buffer_append_format(text, ",\"id\":\"%016" PRIx64 "\"", member->id);
-    append_text(text, ",\"role\":", slice_of_string(role_name(member->role)));
-    append_text(text, ",\"wanted\":",
-                slice_of_string(member->is_leaving ? "removed" : wanted_name(member->wanted)));
-    append_flag(text, ",\"drained\":", member->is_drained);
-    append_flag(text, ",\"needs_state\":", member->needs_state);
+    render_member_text_or_null(text, ",\"role\":", slice_of_string(role_name(member->role)));
+    render_member_text_or_null(
+        text, ",\"wanted\":",
+        slice_of_string(member->is_leaving ? "removed" : wanted_name(member->wanted)));
+    render_member_bool(text, ",\"drained\":", member->is_drained);
+    render_member_bool(text, ",\"needs_state\":", member->needs_state);
     append_receiving(text, status, &member->receiving);
-    append_text(text, ",\"peer_address\":", slice_of_string(member->peer_address));
-    append_text(text, ",\"api_address\":", slice_of_string(member->api_address));
-    append_text(text, ",\"zone\":", zone);
-    append_text(text, ",\"version\":", slice_of_string(member->version));
+    render_member_text_or_null(text, ",\"peer_address\":", slice_of_string(member->peer_address));
+    render_member_text_or_null(text, ",\"api_address\":", slice_of_string(member->api_address));
+    render_member_text_or_null(text, ",\"zone\":", zone);
+    render_member_text_or_null(text, ",\"version\":", slice_of_string(member->version));
     if (member->feature_level == 0) {
         buffer_append_string(text, ",\"feature_level\":null");
     } else {
-        append_number(text, ",\"feature_level\":", member->feature_level);
+        render_member_number(text, ",\"feature_level\":", member->feature_level);
     }
-    append_number(text, ",\"match_index\":", member->match_index);
-    append_number(text, ",\"lag\":", is_behind ? commit_index - member->match_index : 0);
+    render_member_number(text, ",\"match_index\":", member->match_index);
+    render_member_number(text, ",\"lag\":", is_behind ? commit_index - member->match_index : 0);
     if (member->last_contact_ms == UINT64_MAX) {
         buffer_append_string(text, ",\"last_contact_ms\":null");
     } else {
-        append_number(text, ",\"last_contact_ms\":", member->last_contact_ms);
+        render_member_number(text, ",\"last_contact_ms\":", member->last_contact_ms);
     }
     buffer_append_string(text, member->healthy ? ",\"healthy\":true}" : ",\"healthy\":false}");
 }
@@ -167,14 +146,14 @@ static void append_cluster(struct buffer *text, const char *name, const struct n
     uint64_t hash[2];
 
     txn_state_hash(view->txn, hash);
-    append_text(text, "{\"cluster_id\":", slice_of_string(status->cluster_id));
-    append_text(text, ",\"name\":", slice_of_string(name));
-    append_text(text, ",\"leader\":", name_of(status, status->leader_id));
-    append_number(text, ",\"term\":", status->term);
-    append_number(text, ",\"revision\":", view->state->revision);
-    append_number(text, ",\"applied_index\":", view->state->applied_index);
-    append_number(text, ",\"feature_level\":", status->feature_level);
-    append_number(text, ",\"archive_lag_ms\":", archive_lag_ms);
+    render_member_text_or_null(text, "{\"cluster_id\":", slice_of_string(status->cluster_id));
+    render_member_text_or_null(text, ",\"name\":", slice_of_string(name));
+    render_member_text_or_null(text, ",\"leader\":", name_of(status, status->leader_id));
+    render_member_number(text, ",\"term\":", status->term);
+    render_member_number(text, ",\"revision\":", view->state->revision);
+    render_member_number(text, ",\"applied_index\":", view->state->applied_index);
+    render_member_number(text, ",\"feature_level\":", status->feature_level);
+    render_member_number(text, ",\"archive_lag_ms\":", archive_lag_ms);
     append_members(text, status, zones);
     buffer_append_format(text, ",\"state_hash\":\"%016" PRIx64 "%016" PRIx64 "\"}", hash[1],
                          hash[0]);

@@ -71,8 +71,7 @@ void render_time(struct buffer *text, uint64_t time_ms)
     buffer_append(text, out, sizeof(out) - 1);
 }
 
-/* Members: @lead is all that stands before the value, like ,"name": */
-static void member_number(struct buffer *text, const char *lead, uint64_t number)
+void render_member_number(struct buffer *text, const char *lead, uint64_t number)
 {
     render_literal(text, lead);
     render_number(text, number);
@@ -94,7 +93,7 @@ static void member_text(struct buffer *text, const char *lead, struct slice valu
     document_write_string(value, text);
 }
 
-static void member_text_or_null(struct buffer *text, const char *lead, struct slice value)
+void render_member_text_or_null(struct buffer *text, const char *lead, struct slice value)
 {
     render_literal(text, lead);
     if (value.size == 0) {
@@ -122,7 +121,7 @@ static void member_time(struct buffer *text, const char *lead, uint64_t time_ms)
     buffer_append_byte(text, '"');
 }
 
-static void member_time_or_null(struct buffer *text, const char *lead, uint64_t time_ms)
+void render_member_time_or_null(struct buffer *text, const char *lead, uint64_t time_ms)
 {
     if (time_ms == 0) {
         render_literal(text, lead);
@@ -132,7 +131,7 @@ static void member_time_or_null(struct buffer *text, const char *lead, uint64_t 
     }
 }
 
-static void member_bool(struct buffer *text, const char *lead, bool value)
+void render_member_bool(struct buffer *text, const char *lead, bool value)
 {
     render_literal(text, lead);
     render_literal(text, value ? "true" : "false");
@@ -141,7 +140,7 @@ static void member_bool(struct buffer *text, const char *lead, bool value)
 void render_namespace(struct buffer *text, const struct namespace_row *row)
 {
     member_text(text, "{\"name\":", row->name);
-    member_number(text, ",\"revision\":", row->revision);
+    render_member_number(text, ",\"revision\":", row->revision);
     member_json(text, ",\"metadata\":", row->metadata);
     render_literal(text, ",\"quotas\":{\"max_bytes\":null}");
     member_time(text, ",\"created_at\":", row->created_at_ms);
@@ -153,27 +152,27 @@ void render_session(struct buffer *text, const struct session_row *row, bool wit
     static const char *const statuses[SESSION_STATUSES] = {"active", "paused", "closed"};
 
     member_text(text, "{\"id\":", row->id);
-    member_text_or_null(text, ",\"agent_id\":", row->agent_id);
-    member_text_or_null(text, ",\"user_id\":", row->user_id);
+    render_member_text_or_null(text, ",\"agent_id\":", row->agent_id);
+    render_member_text_or_null(text, ",\"user_id\":", row->user_id);
     member_text(text, ",\"status\":", slice_of_string(statuses[row->status]));
     member_json(text, ",\"metadata\":", row->metadata);
     if (with_state) {
         member_json(text, ",\"state\":", row->state);
     }
     member_number_or_null(text, ",\"ttl_ms\":", row->ttl_ms);
-    member_bool(text, ",\"sliding\":", row->sliding);
+    render_member_bool(text, ",\"sliding\":", row->sliding);
     render_literal(text, row->write_policy == WRITE_POLICY_OWNER ? ",\"write_policy\":\"owner\""
                                                                  : ",\"write_policy\":\"any\"");
-    member_number(text, ",\"revision\":", row->revision);
+    render_member_number(text, ",\"revision\":", row->revision);
     member_number_or_null(text, ",\"first_seq\":", row->first_seq);
-    member_number(text, ",\"last_seq\":", row->last_seq);
-    member_number(text, ",\"event_count\":", row->event_count);
-    member_number(text, ",\"event_bytes\":", row->event_bytes);
-    member_number(text, ",\"epoch\":", row->epoch);
+    render_member_number(text, ",\"last_seq\":", row->last_seq);
+    render_member_number(text, ",\"event_count\":", row->event_count);
+    render_member_number(text, ",\"event_bytes\":", row->event_bytes);
+    render_member_number(text, ",\"epoch\":", row->epoch);
     render_literal(text, ",\"owner\":null");
     member_time(text, ",\"created_at\":", row->created_at_ms);
     member_time(text, ",\"updated_at\":", row->updated_at_ms);
-    member_time_or_null(text, ",\"expires_at\":", row->expires_at_ms);
+    render_member_time_or_null(text, ",\"expires_at\":", row->expires_at_ms);
     buffer_append_byte(text, '}');
 }
 
@@ -192,18 +191,18 @@ static void render_item_value(struct buffer *text, const struct item_row *row)
 void render_item(struct buffer *text, const struct item_row *row, bool with_value)
 {
     member_text(text, "{\"key\":", row->key);
-    member_number(text, ",\"revision\":", row->revision);
+    render_member_number(text, ",\"revision\":", row->revision);
     if (row->content == CONTENT_JSON) {
         render_literal(text, ",\"content_type\":\"application/json\"");
     } else {
         member_text(text, ",\"content_type\":", row->content_type);
     }
-    member_number(text, ",\"size_bytes\":", row->size_bytes);
-    member_text_or_null(text, ",\"user_id\":", row->user_id);
+    render_member_number(text, ",\"size_bytes\":", row->size_bytes);
+    render_member_text_or_null(text, ",\"user_id\":", row->user_id);
     member_number_or_null(text, ",\"ttl_ms\":", row->ttl_ms);
     member_time(text, ",\"created_at\":", row->created_at_ms);
     member_time(text, ",\"updated_at\":", row->updated_at_ms);
-    member_time_or_null(text, ",\"expires_at\":", row->expires_at_ms);
+    render_member_time_or_null(text, ",\"expires_at\":", row->expires_at_ms);
     if (with_value) {
         render_item_value(text, row);
     }
@@ -212,8 +211,8 @@ void render_item(struct buffer *text, const struct item_row *row, bool with_valu
 
 void render_event(struct buffer *text, const struct event_row *row)
 {
-    member_number(text, "{\"seq\":", row->seq);
-    member_text_or_null(text, ",\"id\":", row->id);
+    render_member_number(text, "{\"seq\":", row->seq);
+    render_member_text_or_null(text, ",\"id\":", row->id);
     member_text(text, ",\"type\":", row->type);
     member_json(text, ",\"data\":", row->data);
     member_time(text, ",\"created_at\":", row->created_at_ms);
@@ -222,25 +221,25 @@ void render_event(struct buffer *text, const struct event_row *row)
 
 static void render_append(struct buffer *text, const struct append_row *row)
 {
-    member_number(text, "{\"first_seq\":", row->first_seq);
-    member_number(text, ",\"last_seq\":", row->last_seq);
-    member_bool(text, ",\"duplicate\":", row->duplicate);
-    member_bool(text, ",\"session_created\":", row->session_created);
+    render_member_number(text, "{\"first_seq\":", row->first_seq);
+    render_member_number(text, ",\"last_seq\":", row->last_seq);
+    render_member_bool(text, ",\"duplicate\":", row->duplicate);
+    render_member_bool(text, ",\"session_created\":", row->session_created);
     buffer_append_byte(text, '}');
 }
 
 static void render_trim(struct buffer *text, const struct trim_row *row)
 {
-    member_number(text, "{\"deleted\":", row->deleted);
+    render_member_number(text, "{\"deleted\":", row->deleted);
     member_number_or_null(text, ",\"first_seq\":", row->first_seq);
-    member_number(text, ",\"last_seq\":", row->last_seq);
+    render_member_number(text, ",\"last_seq\":", row->last_seq);
     buffer_append_byte(text, '}');
 }
 
 static void render_prefix_deleted(struct buffer *text, const struct prefix_deleted_row *row)
 {
-    member_number(text, "{\"deleted\":", row->deleted);
-    member_bool(text, ",\"more\":", row->more);
+    render_member_number(text, "{\"deleted\":", row->deleted);
+    render_member_bool(text, ",\"more\":", row->more);
     buffer_append_byte(text, '}');
 }
 

@@ -12,6 +12,13 @@ void render_number(struct buffer *text, uint64_t number);
 /* RFC 3339 in UTC with milliseconds, without quotes. */
 void render_time(struct buffer *text, uint64_t time_ms);
 
+/* Members: @lead is all that stands before the value, like ,"name": */
+void render_member_number(struct buffer *text, const char *lead, uint64_t number);
+void render_member_bool(struct buffer *text, const char *lead, bool value);
+/* Empty is null, and so is the time 0. */
+void render_member_text_or_null(struct buffer *text, const char *lead, struct slice value);
+void render_member_time_or_null(struct buffer *text, const char *lead, uint64_t time_ms);
+
 void render_namespace(struct buffer *text, const struct namespace_row *row);
 /* Lists and answers of writes have no state. */
 void render_session(struct buffer *text, const struct session_row *row, bool with_state);
