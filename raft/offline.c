@@ -476,21 +476,13 @@ static enum status refuse_unless_empty(const char *path, struct error *error)
     return status;
 }
 
-static bool is_of(const void *data, const struct image_facts *facts)
-{
-    const struct image_facts *wanted = data;
-
-    return strcmp(facts->cluster_id, wanted->cluster_id) == 0 &&
-           memcmp(&facts->state, &wanted->state, sizeof facts->state) == 0;
-}
-
 static enum status import_image(const struct offline_restore *options, const char *directory,
                                 const struct image_file *file, struct error *error)
 {
     struct buffer piece = BUFFER_EMPTY;
     struct image_import *import;
     enum status status =
-        image_import_resume(directory, is_of, image_file_facts(file), &import, error);
+        image_import_resume(directory, image_facts_are, image_file_facts(file), &import, error);
 
     if (status != STATUS_OK) {
         return status;

@@ -28,6 +28,14 @@ _Static_assert(IMAGE_BLOCK_BYTES + LARGEST_RECORD <= MAX_CONTENT_BYTES,
 
 enum codec { CODEC_NONE = 0, CODEC_ZSTD = 1 };
 
+bool image_facts_are(const void *wanted, const struct image_facts *facts)
+{
+    const struct image_facts *other = wanted;
+
+    return strcmp(facts->cluster_id, other->cluster_id) == 0 &&
+           memcmp(&facts->state, &other->state, sizeof facts->state) == 0;
+}
+
 void image_digest_text(const uint8_t digest[IMAGE_DIGEST_BYTES],
                        char text[2 * IMAGE_DIGEST_BYTES + 1])
 {

@@ -41,6 +41,9 @@ struct image_facts {
     struct state state;
 };
 
+/* Of the same state of the same cluster? For image_import_resume(), too. */
+bool image_facts_are(const void *wanted, const struct image_facts *facts);
+
 struct image_totals {
     uint64_t blocks;
     uint64_t records;

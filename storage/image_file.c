@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "daemon/base/check.h"
+#include "daemon/base/files.h"
 #include "daemon/base/memory.h"
 
 struct image_file {
@@ -24,23 +25,7 @@ struct image_file {
 enum status image_file_read(const struct image_file *file, uint64_t offset, size_t size,
                             struct buffer *bytes, struct error *error)
 {
-    uint8_t *place = buffer_reserve(bytes, size);
-    size_t done = 0;
-
-    while (done < size) {
-        ssize_t n = pread(file->fd, place + done, size - done, (off_t)(offset + done));
-
-        if (n < 0 && errno != EINTR) {
-            return error_set(error, status_from_errno(errno), "could not read \"%s\": %s",
-                             file->name, strerror(errno));
-        }
-        if (n == 0) {
-            break;
-        }
-        done += n > 0 ? (size_t)n : 0;
-    }
-    (void)buffer_extend(bytes, done); /* The bytes are there already. */
-    return STATUS_OK;
+    return files_read(file->fd, offset, size, file->name, bytes, error);
 }
 
 void image_file_prefetch(const struct image_file *file, uint64_t offset, size_t size)

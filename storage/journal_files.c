@@ -109,28 +109,6 @@ static size_t n_closed(const struct journal_files *files)
 
 /* --- Reading a file --- */
 
-static enum status read_bytes(const struct journal_files *files, int fd, const char *name,
-                              uint64_t size, struct buffer *bytes, struct error *error)
-{
-    size_t done = 0;
-    uint8_t *place = buffer_reserve(bytes, size);
-
-    while (done < size) {
-        ssize_t n = pread(fd, place + done, size - done, (off_t)done);
-
-        if (n < 0 && errno != EINTR) {
-            return error_set(error, status_from_errno(errno), "could not read \"%s/%s\": %s",
-                             files->directory, name, strerror(errno));
-        }
-        if (n == 0) {
-            break;
-        }
-        done += n > 0 ? (size_t)n : 0;
-    }
-    (void)buffer_extend(bytes, done); /* The bytes are there already. */
-    return STATUS_OK;
-}
-
 static enum status load(const struct journal_files *files, size_t i, struct buffer *bytes,
                         struct error *error)
 {
@@ -146,7 +124,10 @@ static enum status load(const struct journal_files *files, size_t i, struct buff
         return error_set(error, status_from_errno(errno), "could not open \"%s/%s\": %s",
                          files->directory, name, strerror(errno));
     }
-    status = read_bytes(files, fd, name, file->bytes, bytes, error);
+    status = files_read(fd, 0, file->bytes, name, bytes, error);
+    if (status != STATUS_OK) {
+        status = error_prefix(error, "\"%s\"", files->directory);
+    }
     (void)close(fd); /* Only read. */
     return status;
 }
@@ -171,7 +152,10 @@ static enum status close_left_over(struct journal_files *files, struct file *fil
     if (fd < 0) {
         return files_error("open the last file in", files->directory, error);
     }
-    status = read_bytes(files, fd, name, file->bytes, &bytes, error);
+    status = files_read(fd, 0, file->bytes, name, &bytes, error);
+    if (status != STATUS_OK) {
+        status = error_prefix(error, "\"%s\"", files->directory);
+    }
     walk = buffer_slice(&bytes);
     while (status == STATUS_OK && step_take(&walk, &step) == STATUS_OK &&
            step.first_index == next) {
@@ -503,20 +487,25 @@ static enum status copy_steps(struct slice bytes, uint64_t *after, size_t max_by
                               struct buffer *steps)
 {
     size_t before = steps->size;
+    struct slice rest = bytes;
     struct step step;
     enum status status = STATUS_OK;
 
-    while (steps->size - before < max_bytes && (status = step_take(&bytes, &step)) == STATUS_OK) {
+    while (steps->size - before < max_bytes && (status = step_take(&rest, &step)) == STATUS_OK) {
+        struct slice encoded = slice_of(bytes.data, bytes.size - rest.size);
+
+        bytes = rest;
         if (step.index <= *after) {
             continue;
         }
-        if (step.entry.size == 0 && step.first_index <= *after) {
-            step.first_index = *after + 1;
-        }
-        if (step.first_index != *after + 1) {
+        if (step.first_index == *after + 1) {
+            buffer_append_slice(steps, encoded);
+        } else if (step.entry.size == 0 && step.first_index <= *after) {
+            step.first_index = *after + 1; /* The rest of a run. */
+            step_append(steps, &step);
+        } else {
             return STATUS_CORRUPT;
         }
-        step_append(steps, &step);
         *after = step.index;
     }
     return status == STATUS_END ? STATUS_OK : status;

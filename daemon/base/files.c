@@ -32,6 +32,27 @@ enum status files_write(int fd, struct slice bytes, const char *path, struct err
     return STATUS_OK;
 }
 
+enum status files_read(int fd, uint64_t offset, size_t size, const char *path, struct buffer *bytes,
+                       struct error *error)
+{
+    uint8_t *place = buffer_reserve(bytes, size);
+    size_t done = 0;
+
+    while (done < size) {
+        ssize_t n = pread(fd, place + done, size - done, (off_t)(offset + done));
+
+        if (n < 0 && errno != EINTR) {
+            return files_error("read", path, error);
+        }
+        if (n == 0) {
+            break;
+        }
+        done += n > 0 ? (size_t)n : 0;
+    }
+    (void)buffer_extend(bytes, done); /* The bytes are there already. */
+    return STATUS_OK;
+}
+
 char *files_join(const char *a, const char *b)
 {
     size_t size = strlen(a) + strlen(b) + 1;

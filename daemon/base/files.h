@@ -2,14 +2,18 @@
 #ifndef HOLDFAST_BASE_FILES_H
 #define HOLDFAST_BASE_FILES_H
 
+#include "daemon/base/buffer.h"
 #include "daemon/base/error.h"
-#include "daemon/base/slice.h"
 
 /* "could not ACTION "PATH": why", with the status and the words of errno. */
 enum status files_error(const char *action, const char *path, struct error *error);
 
 /* Write all of @bytes to @fd; "could not write "PATH": why". */
 MUST_USE enum status files_write(int fd, struct slice bytes, const char *path, struct error *error);
+
+/* Append what is there of @size bytes from @offset on; fewer only at the end of the file. */
+MUST_USE enum status files_read(int fd, uint64_t offset, size_t size, const char *path,
+                                struct buffer *bytes, struct error *error);
 
 /* "@a@b", for free(). */
 char *files_join(const char *a, const char *b);

@@ -130,8 +130,8 @@ static enum status put_delta(struct archiver *archiver, struct slice steps, stru
     if (status != STATUS_OK) {
         return status;
     }
-    status = delta_create(archiver->repository, archiver->base, archiver->options.keys, steps, fd,
-                          &bytes, error);
+    status = delta_create(archiver->repository, archiver->base, archiver->options.keys, &facts,
+                          steps, fd, &bytes, error);
     (void)close(fd); /* It is gone now. */
     if (status == STATUS_EXISTS) {
         return go_behind(archiver, facts.first_index, error);
@@ -218,7 +218,6 @@ enum status archiver_make_full(struct archiver *archiver, struct error *error)
              archiver->status.url, manifest.facts.state.applied_index, manifest.image_bytes,
              archiver_now_ms() - begun_ms);
     manifest_close(&manifest);
-    archiver->full_done_ms = archiver_now_ms();
     status = archiver_load_catalog(archiver, error);
     archiver_lock(archiver);
     archiver->status.made_fulls++;
@@ -245,7 +244,6 @@ bool archiver_full_is_due(const struct archiver *archiver)
     uint64_t replay_ms = archiver->replay_bytes / REPLAY_BYTES_PER_MS;
     uint64_t least_ms = import_ms / 3 > LEAST_REPLAY_MS ? import_ms / 3 : LEAST_REPLAY_MS;
 
-    return last->directory[0] == '\0' ||
-           wall_age_ms(last->created_ms) + archiver->full_early_ms >= schedule->full_ms ||
+    return wall_age_ms(last->created_ms) + archiver->full_early_ms >= schedule->full_ms ||
            (import_ms + replay_ms > schedule->restore_ms && replay_ms > least_ms);
 }

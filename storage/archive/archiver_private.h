@@ -27,7 +27,6 @@ struct archiver {
     char base[NAMES_BASE_BYTES];
     bool has_catalog;
     uint64_t waiting_since_ms; /* Since when something is not archived; 0: nothing. */
-    uint64_t full_done_ms;     /* Monotonic; 0: none was made by this process. */
     uint64_t prune_due_ms;
     uint64_t watch_due_ms;
     uint64_t verify_due_ms;
@@ -75,6 +74,7 @@ MUST_USE enum status archiver_load_catalog(struct archiver *archiver, struct err
  */
 MUST_USE enum status archiver_make_delta(struct archiver *archiver, struct error *error);
 MUST_USE enum status archiver_make_full(struct archiver *archiver, struct error *error);
+/* There is one already. */
 bool archiver_full_is_due(const struct archiver *archiver);
 
 /* archiver_upkeep.c */

@@ -56,20 +56,18 @@ static bool decode_facts(struct slice bytes, struct delta_facts *facts)
 }
 
 enum status delta_create(struct repository *repository, const char *base,
-                         const struct master_keys *keys, struct slice steps, int fd,
-                         uint64_t *size_bytes, struct error *error)
+                         const struct master_keys *keys, const struct delta_facts *facts,
+                         struct slice steps, int fd, uint64_t *size_bytes, struct error *error)
 {
     struct buffer bytes = BUFFER_EMPTY;
     struct object_writer *writer;
     struct repository_content content;
-    struct delta_facts facts;
     char name[NAMES_BYTES];
     struct object_head head = {.kind = OBJECT_DELTA, .codec = OBJECT_ZSTD, .name = name};
     enum status status;
 
-    delta_describe(steps, &facts);
-    encode_facts(&facts, &bytes);
-    names_delta(base, facts.first_index, name);
+    encode_facts(facts, &bytes);
+    names_delta(base, facts->first_index, name);
     head.facts = buffer_slice(&bytes);
     status = object_writer_open(&head, keys, fd, &writer, error);
     buffer_close(&bytes);

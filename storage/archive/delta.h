@@ -29,10 +29,12 @@ struct delta_facts {
 /* What @steps, whole and in order, would be as a delta. They are not empty. */
 void delta_describe(struct slice steps, struct delta_facts *facts);
 
-/* Write @steps to @fd, and then create the object: see repository_create(). */
+/* Write @steps, of which delta_describe() said @facts, to @fd, and then create the object: see
+ * repository_create(). */
 MUST_USE enum status delta_create(struct repository *repository, const char *base,
-                                  const struct master_keys *keys, struct slice steps, int fd,
-                                  uint64_t *size_bytes, struct error *error);
+                                  const struct master_keys *keys, const struct delta_facts *facts,
+                                  struct slice steps, int fd, uint64_t *size_bytes,
+                                  struct error *error);
 
 /* The facts of the delta that begins at @first_index. As object_read(). */
 MUST_USE enum status delta_look(struct repository *repository, const char *base,

@@ -292,29 +292,15 @@ static enum status read_object(struct repository *repository, const char *name, 
                                size_t size, struct buffer *bytes, struct error *error)
 {
     char *path = path_of(directory_of(repository), name);
-    uint8_t *place = buffer_reserve(bytes, size);
-    size_t done = 0;
-    ssize_t n = 1;
-    enum status status = STATUS_OK;
+    enum status status;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
 
     if (fd < 0) {
         status = files_error("open", path, error);
-        goto out;
+    } else {
+        status = files_read(fd, offset, size, path, bytes, error);
+        (void)close(fd); /* Only read. */
     }
-    while (status == STATUS_OK && done < size && n != 0) {
-        n = pread(fd, place + done, size - done, (off_t)(offset + done));
-        if (n < 0 && errno != EINTR) {
-            status = files_error("read", path, error);
-        }
-        done += n > 0 ? (size_t)n : 0;
-    }
-    (void)close(fd); /* Only read. */
-    if (status == STATUS_OK) {
-        (void)buffer_extend(bytes, done); /* The bytes are there already. */
-    }
-
-out:
     free(path);
     return status;
 }
@@ -484,7 +470,7 @@ static enum status list(struct repository *repository, const char *prefix, const
 }
 
 const struct repository_kind repository_directory = {
-    .scheme = "file",
+    .schemes = {"file"},
     .open = open_directory,
     .create = create,
     .read = read_object,

@@ -56,7 +56,7 @@ static void close_postgres(struct repository *repository)
 
 void postgres_set_patience(struct repository *repository, unsigned retry_ms, unsigned answer_ms)
 {
-    CHECK(repository->kind == &repository_postgres || repository->kind == &repository_postgresql);
+    CHECK(repository->kind == &repository_postgres);
     postgres_of(repository)->connection.retry_ms = retry_ms;
     postgres_of(repository)->connection.answer_ms = answer_ms;
 }
@@ -317,17 +317,7 @@ static enum status list(struct repository *repository, const char *prefix, const
 }
 
 const struct repository_kind repository_postgres = {
-    .scheme = "postgres",
-    .open = open_postgres,
-    .create = create,
-    .read = read_object,
-    .list = list,
-    .remove = remove_object,
-    .close = close_postgres,
-};
-
-const struct repository_kind repository_postgresql = {
-    .scheme = "postgresql",
+    .schemes = {"postgres", "postgresql"},
     .open = open_postgres,
     .create = create,
     .read = read_object,

@@ -7,17 +7,21 @@
 
 static const struct repository_kind *const kinds[] = {
     &repository_directory,
-    &repository_s3,
-
     &repository_postgres,
-    &repository_postgresql,
+    &repository_s3,
 };
 
-static bool begins_with_scheme(const char *url, const char *scheme)
+static bool begins_with_scheme_of(const char *url, const struct repository_kind *kind)
 {
-    size_t size = strlen(scheme);
+    for (size_t i = 0; i < sizeof kind->schemes / sizeof kind->schemes[0]; i++) {
+        size_t size = kind->schemes[i] == NULL ? 0 : strlen(kind->schemes[i]);
 
-    return strncmp(url, scheme, size) == 0 && strncmp(url + size, "://", 3) == 0;
+        if (size > 0 && strncmp(url, kind->schemes[i], size) == 0 &&
+            strncmp(url + size, "://", 3) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 bool repository_is_name(const char *name, bool is_prefix)
@@ -46,7 +50,7 @@ enum status repository_open(const struct repository_options *options,
                             struct repository **repository, struct error *error)
 {
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
-        if (begins_with_scheme(options->url, kinds[i]->scheme)) {
+        if (begins_with_scheme_of(options->url, kinds[i])) {
             enum status status = kinds[i]->open(options, repository, error);
 
             if (status == STATUS_OK) {

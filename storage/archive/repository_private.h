@@ -6,7 +6,7 @@
 #include "storage/archive/repository.h"
 
 struct repository_kind {
-    const char *scheme; /* As in a URL, without "://". */
+    const char *schemes[2]; /* As in a URL, without "://"; the second may be NULL. */
     /* Gives the kind's own struct, whose struct repository has url and is_local set. */
     enum status (*open)(const struct repository_options *options, struct repository **repository,
                         struct error *error);
@@ -35,6 +35,5 @@ extern const struct repository_kind repository_s3;
 bool repository_is_name(const char *name, bool is_prefix);
 
 extern const struct repository_kind repository_postgres;
-extern const struct repository_kind repository_postgresql; /* The same, by its other scheme. */
 
 #endif

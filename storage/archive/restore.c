@@ -227,14 +227,6 @@ static void tell(struct restore *restore, enum restore_phase phase, uint64_t byt
     }
 }
 
-static bool is_of(const void *data, const struct image_facts *facts)
-{
-    const struct image_facts *wanted = data;
-
-    return strcmp(facts->cluster_id, wanted->cluster_id) == 0 &&
-           memcmp(&facts->state, &wanted->state, sizeof facts->state) == 0;
-}
-
 /* The first piece of what came, if it is whole. STATUS_END: not yet. */
 static enum status take_piece(struct restore *restore, struct slice *rest, struct slice *piece,
                               struct image_piece *head, struct error *error)
@@ -284,7 +276,7 @@ static enum status import_full(struct restore *restore, const char *directory, s
     const struct manifest *manifest = &restore->manifest;
     const struct image_totals *totals;
     enum status status =
-        image_import_resume(directory, is_of, &manifest->facts, &restore->import, error);
+        image_import_resume(directory, image_facts_are, &manifest->facts, &restore->import, error);
 
     if (status != STATUS_OK) {
         return status;
@@ -295,7 +287,7 @@ static enum status import_full(struct restore *restore, const char *directory, s
         totals = image_import_totals(restore->import);
         if (!image_import_is_done(restore->import) || restore->piece.size > 0 ||
             memcmp(totals->digest, manifest->digest, sizeof manifest->digest) != 0 ||
-            !is_of(&manifest->facts, image_import_facts(restore->import))) {
+            !image_facts_are(&manifest->facts, image_import_facts(restore->import))) {
             status =
                 error_set(error, STATUS_CORRUPT, "the image in %s is not the one of its manifest",
                           restore->facts.base);

@@ -363,7 +363,7 @@ static enum status remove_object(struct repository *repository, const char *name
 }
 
 const struct repository_kind repository_s3 = {
-    .scheme = "s3",
+    .schemes = {"s3"},
     .open = open_s3,
     .create = create,
     .read = read_object,

@@ -36,7 +36,7 @@ static enum status read_object(struct repository *repository, const char *name, 
     return STATUS_OK;
 }
 
-static const struct repository_kind kind = {.scheme = "fuzz", .read = read_object};
+static const struct repository_kind kind = {.schemes = {"fuzz"}, .read = read_object};
 static struct repository repository = {.kind = &kind, .url = (char *)(uintptr_t) "fuzz://"};
 
 /* --- What is read --- */
