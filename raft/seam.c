@@ -14,18 +14,17 @@
 #include "raft/node.h"
 #include "raft/seam_private.h"
 
-#define DEFAULT_THRESHOLD_BYTES  (64u << 20)
-#define HELD_THRESHOLDS          4u  /* Of log, at most, while somebody gets a state. */
-#define MIN_TRAILING             16u /* Entries that stay, however large they are. */
-#define INSTALL_TIMEOUT_MS       2000u
-#define MAX_INFLIGHT_ENTRIES     8u
-#define POINTER_FORMAT           1u
-#define MEMBER_ADDRESS_BYTES     17 /* 16 hex digits and NUL. */
-#define HEARTBEAT_AFTER_START_MS 1u
-#define CHECKSUM_BYTES           8u
-#define LIBRAFT_ALIGNMENT        8u
-#define SNAPSHOT_NEVER           UINT32_MAX
-#define SNAPSHOT_AT_ONCE         1u
+#define DEFAULT_THRESHOLD_BYTES (64u << 20)
+#define HELD_THRESHOLDS         4u  /* Of log, at most, while somebody gets a state. */
+#define MIN_TRAILING            16u /* Entries that stay, however large they are. */
+#define INSTALL_TIMEOUT_MS      2000u
+#define MAX_INFLIGHT_ENTRIES    8u
+#define POINTER_FORMAT          1u
+#define MEMBER_ADDRESS_BYTES    17 /* 16 hex digits and NUL. */
+#define CHECKSUM_BYTES          8u
+#define LIBRAFT_ALIGNMENT       8u
+#define SNAPSHOT_NEVER          UINT32_MAX
+#define SNAPSHOT_AT_ONCE        1u
 
 static enum status status_from_raft(int rv)
 {
@@ -379,7 +378,7 @@ enum status seam_start(struct seam *seam, struct error *error)
     }
     /* The tick's period is what the heartbeat was; from now on a write that follows a pause goes
      * out at once instead of with the next tick. */
-    raft_set_heartbeat_timeout(&seam->raft, HEARTBEAT_AFTER_START_MS);
+    raft_set_heartbeat_timeout(&seam->raft, SEAM_HEARTBEAT_MS);
     return STATUS_OK;
 }
 
@@ -518,7 +517,10 @@ enum status seam_propose(struct seam *seam, struct slice entry, uint64_t *index)
     buffer.base = seam_new(entry.size);
     buffer.len = entry.size;
     memcpy(buffer.base, entry.data, entry.size);
+    seam->is_proposing = true;
     rv = raft_apply(&seam->raft, request, &buffer, 1, on_proposed);
+    seam->is_proposing = false;
+    seam_submit_held(seam);
     if (rv != 0) {
         if (!seam->failed) { /* Else libraft took it before the disk failed. */
             raft_free(buffer.base);

@@ -4,6 +4,9 @@
  * 1. libraft truncates at the index where entries will go (mostly a no-op), then appends them.
  * 2. The real append writes them; on_appended() notes how long it took and tells libraft.
  *
+ * What a leader proposes goes to the others first, and to its own disk then (10.2.1 in the Raft
+ * dissertation): theirs are the longer way, and it counts itself only when that is done.
+ *
  * A snapshot is a pointer to a state that is durable already:
  * 1. libraft calls snapshot_put; it is held, and on_need_durable() asks for the state.
  * 2. seam_durable() comes, and only then the pointer is stored, and the log cut behind it.
@@ -30,6 +33,8 @@ struct append {
     struct link link;
     struct seam *seam;
     struct raft_io_append *request;
+    const struct raft_entry *entries; /* libraft's, until it is called back. */
+    unsigned n;
     raft_io_append_cb cb;
     uint64_t started_ms;
     uint64_t started_ns;
@@ -195,6 +200,22 @@ static void on_appended(struct raft_io_append *real, int rv)
     }
 }
 
+static void tell_too_early(struct append *append)
+{
+    raft_io_append_cb cb = append->cb;
+
+    if (MUTATION(told_before_stored)) {
+        append->cb = NULL;
+        cb(append->request, 0);
+    }
+}
+
+/* Give an append to the disk. */
+static int submit(struct seam *seam, struct append *append)
+{
+    return seam->original.append(seam->io, &append->real, append->entries, append->n, on_appended);
+}
+
 static int on_append(struct raft_io *io, struct raft_io_append *request,
                      const struct raft_entry entries[], unsigned n, raft_io_append_cb cb)
 {
@@ -206,22 +227,44 @@ static int on_append(struct raft_io *io, struct raft_io_append *request,
     append->seam = seam;
     append->request = request;
     append->cb = cb;
+    append->entries = entries;
+    append->n = n;
     append->started_ms = io->time(io);
     append->started_ns = uv_hrtime();
     queue_push(&seam->appends, &append->link);
     count_entries(seam, seam->next_index, entries, n, 0);
     seam->next_index += n;
-
-    rv = seam->original.append(io, &append->real, entries, n, on_appended);
+    if (seam->is_proposing) {
+        CHECK(seam->held_append == NULL); /* One call of libraft appends once. */
+        seam->held_append = append;
+        return 0;
+    }
+    rv = submit(seam, append);
     if (rv != 0) {
         queue_remove(&append->link);
         raft_free(append);
         seam_fail(seam, STATUS_IO, "could not write to the log: %s", io->errmsg);
-    } else if (MUTATION(told_before_stored)) {
-        append->cb = NULL;
-        cb(request, 0);
+    } else {
+        tell_too_early(append);
     }
     return rv;
+}
+
+void seam_submit_held(struct seam *seam)
+{
+    struct append *append = seam->held_append;
+    int rv;
+
+    if (append == NULL) {
+        return;
+    }
+    seam->held_append = NULL;
+    rv = submit(seam, append);
+    if (rv != 0) {
+        on_appended(&append->real, rv); /* libraft believes that it is under way. */
+    } else {
+        tell_too_early(append);
+    }
 }
 
 uint64_t seam_oldest_append_ms(struct seam *seam)
@@ -599,6 +642,15 @@ static void receive_request_vote(struct seam *seam, struct raft_message *message
     }
 }
 
+/* With the timeout that lets writes go out at once, libraft would answer each result that took
+ * longer than that with an empty message, which the other answers in turn. */
+static void receive_result(struct seam *seam, struct raft_message *message)
+{
+    raft_set_heartbeat_timeout(&seam->raft, seam->options.heartbeat_ms);
+    seam->recv(seam->io, message);
+    raft_set_heartbeat_timeout(&seam->raft, SEAM_HEARTBEAT_MS);
+}
+
 static void on_recv(struct raft_io *io, struct raft_message *message)
 {
     struct seam *seam = seam_of(io);
@@ -608,6 +660,8 @@ static void on_recv(struct raft_io *io, struct raft_message *message)
     }
     if (message->type == RAFT_REQUEST_VOTE) {
         receive_request_vote(seam, message);
+    } else if (message->type == RAFT_APPEND_ENTRIES_RESULT) {
+        receive_result(seam, message);
     } else {
         seam->recv(io, message);
     }

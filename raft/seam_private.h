@@ -16,6 +16,9 @@ _Static_assert(RAFT_VERSION_NUMBER >= 2200 && RAFT_VERSION_NUMBER < 2300,
 /* The sizes of so many entries at the end of the log are known: no more stay behind a snapshot. */
 #define SEAM_SIZES 16384u
 
+/* The heartbeat timeout that libraft works with, whatever its tick is. */
+#define SEAM_HEARTBEAT_MS 1u
+
 /* Peers that are remembered: members, and those that were some before. */
 #define SEAM_PEERS (4u * LIMIT_MEMBERS)
 
@@ -60,6 +63,8 @@ struct seam {
     uint64_t unsnapshotted_bytes;
     uint32_t sizes[SEAM_SIZES]; /* Of the entry at an index, by index modulo. */
     struct queue appends;       /* In flight, oldest first. */
+    bool is_proposing;          /* An append is held until messages are sent: ... */
+    struct append *held_append; /* ... this one. */
     uint64_t n_appends;
     uint64_t append_nanoseconds;
 
@@ -112,6 +117,9 @@ struct seam_peer *seam_peer(struct seam *seam, uint64_t id);
 /* Tell @server, which is @peer, what is committed, if it was sent that. */
 void seam_announce_to(struct seam *seam, const struct seam_peer *peer,
                       const struct raft_server *server);
+
+/* Write the append that was held while seam->is_proposing. */
+void seam_submit_held(struct seam *seam);
 
 /* Call back what was not sent. */
 void seam_fire_unsent(struct seam *seam);

@@ -32,6 +32,8 @@ struct fixture {
     uint64_t vote_term;          /* That the last answer to a candidate told. */
     unsigned n_changes;          /* Configurations that were sent, ... */
     unsigned n_too_early;        /* ... those of them that were not on the disk yet. */
+    unsigned n_first;            /* Entries that were sent before the disk was given them. */
+    unsigned n_empty;            /* Messages without entries, to other nodes. */
 };
 
 static void look_for_changes(struct fixture *f, const struct raft_append_entries *append)
@@ -71,6 +73,11 @@ static unsigned on_send(void *data, const struct raft_message *message)
         f->told[message->server_id] = message->append_entries.leader_commit;
         take_entries(f, message->server_id, &message->append_entries);
         look_for_changes(f, &message->append_entries);
+        f->n_empty += message->append_entries.n_entries == 0 ? 1 : 0;
+        f->n_first +=
+            message->append_entries.n_entries > 0 && f->sent[message->server_id] >= f->io.next_index
+                ? 1
+                : 0;
     }
     return 0;
 }
@@ -341,6 +348,38 @@ static void who_waits_is_told_at_once_and_others_a_little_later(void **state)
 }
 
 /* Let time pass, in which @id answers what it is sent, and the other does not. */
+/* What they have to do takes longer than what this node has. */
+static void others_get_a_proposal_before_the_own_disk(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t index;
+
+    run_to_leader(f);
+    f->n_first = 0;
+    index = commit_one(f);
+    assert_int_equal(f->n_first, 2);
+    assert_int_equal(f->io.next_index, index + 1);
+}
+
+/* It is no news to the follower, which would answer it again. */
+static void a_result_that_takes_longer_is_not_answered(void **state)
+{
+    static const uint8_t entry[8] = {0};
+    struct fixture *f = *state;
+    uint64_t index;
+    uint64_t later_ms;
+
+    run_to_leader(f);
+    assert_int_equal(seam_propose(f->seam, slice_of(entry, sizeof entry), &index), STATUS_OK);
+    later_ms = sim_now_ms(f->sim) + 5;
+    while (sim_step(f->sim, later_ms)) {
+    }
+    f->n_empty = 0;
+    receive_stored(f, OTHER);
+    assert_int_equal(view_of(f).commit_index, index);
+    assert_int_equal(f->n_empty, 0);
+}
+
 static void run_with(struct fixture *f, uint64_t id, uint64_t ms)
 {
     uint64_t until_ms = sim_now_ms(f->sim) + ms;
@@ -552,6 +591,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(entries_that_were_cut_off_are_not_taken_again, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(who_waits_is_told_at_once_and_others_a_little_later, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(others_get_a_proposal_before_the_own_disk, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_result_that_takes_longer_is_not_answered, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_refusal_that_comes_late_takes_nobody_back, set_up,
                                         tear_down),
