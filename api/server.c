@@ -24,6 +24,7 @@
 #include "daemon/base/check.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
+#include "daemon/base/thread.h"
 
 #define BACKLOG     4096 /* The system's own limit is usually smaller. */
 #define MAX_THREADS 64
@@ -176,6 +177,7 @@ static void *run(void *data)
 {
     struct server_thread *thread = data;
 
+    thread_set_name("api");
     (void)uv_run(&thread->api.loop, UV_RUN_DEFAULT); /* Tells whether handles are left. */
     if (!thread->is_given_up) {
         CHECK(uv_loop_close(&thread->api.loop) == 0);

@@ -23,6 +23,7 @@
 #include "daemon/base/check.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
+#include "daemon/base/thread.h"
 
 #define MAX_MEMBERS      16u
 #define MAX_ANSWER_BYTES (64u << 10)
@@ -377,7 +378,7 @@ static void *run(void *data)
     struct join *join = data;
     unsigned wait_ms = AGAIN_MS;
 
-    (void)pthread_setname_np(pthread_self(), "join"); /* For those who look at threads. */
+    thread_set_name("join");
     for (unsigned i = 0; wait_for(join, i == 0 ? LOOK_MS : wait_ms); i++) {
         wait_ms = try_one(join, &join->targets[i % join->n_targets]);
         if (wait_ms == 0) {

@@ -12,7 +12,6 @@
  * on_exit(), once; damage is marked in the data directory before. */
 #include "raft/node_private.h"
 
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -20,6 +19,7 @@
 #include "daemon/base/check.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
+#include "daemon/base/thread.h"
 #include "raft/address.h"
 #include "storage/archive/archive.h"
 #include "storage/image_spool.h"
@@ -383,13 +383,9 @@ static void finish(struct node *node)
 static void *run(void *data)
 {
     struct node *node = data;
-    sigset_t pipe;
 
-    (void)pthread_setname_np(pthread_self(), "consensus"); /* For those who look at threads. */
-    /* libuv writes with write(), so that a peer that goes away would end the process. */
-    CHECK(sigemptyset(&pipe) == 0);
-    CHECK(sigaddset(&pipe, SIGPIPE) == 0);
-    CHECK(pthread_sigmask(SIG_BLOCK, &pipe, NULL) == 0);
+    thread_set_name("consensus");
+    thread_ignore_broken_pipes();
     (void)uv_run(&node->loop, UV_RUN_DEFAULT); /* Until uv_stop(). */
     finish(node);
     return NULL;

@@ -2,7 +2,6 @@
  * receiver, sender and mailbox close one after the other, and with them the loop. */
 #include "raft/state_transfer.h"
 
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,6 +9,7 @@
 #include "daemon/base/check.h"
 #include "daemon/base/mailbox.h"
 #include "daemon/base/memory.h"
+#include "daemon/base/thread.h"
 #include "raft/state_sender.h"
 
 #define PUBLISH_MS 100u
@@ -151,14 +151,11 @@ void state_transfer_statistics(struct state_transfer *transfer,
 static void *run(void *data)
 {
     struct state_transfer *transfer = data;
-    sigset_t pipe;
 
-    /* As for the consensus thread: a peer that goes away must not end the process. */
-    CHECK(sigemptyset(&pipe) == 0);
-    CHECK(sigaddset(&pipe, SIGPIPE) == 0);
-    CHECK(pthread_sigmask(SIG_BLOCK, &pipe, NULL) == 0);
-    (void)pthread_setname_np(pthread_self(), "transfer"); /* For those who look at threads. */
-    CHECK(uv_run(&transfer->loop, UV_RUN_DEFAULT) == 0);  /* Until all its handles are closed. */
+    thread_set_name("transfer");
+    thread_give_way();
+    thread_ignore_broken_pipes();
+    CHECK(uv_run(&transfer->loop, UV_RUN_DEFAULT) == 0); /* Until all its handles are closed. */
     CHECK(uv_loop_close(&transfer->loop) == 0);
     return NULL;
 }

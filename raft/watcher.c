@@ -9,6 +9,7 @@
 #include "daemon/base/check.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
+#include "daemon/base/thread.h"
 #include "storage/command.h"
 
 #define LOOK_MS      100
@@ -158,7 +159,7 @@ static void *run(void *data)
 {
     struct watcher *watcher = data;
 
-    (void)pthread_setname_np(pthread_self(), "watcher"); /* For those who look at threads. */
+    thread_set_name("watcher");
     do {
         if (watcher->looks++ % DISK_PERIODS == 0) {
             read_free_disk(watcher);

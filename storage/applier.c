@@ -26,6 +26,7 @@
 #include "daemon/base/check.h"
 #include "daemon/base/limits.h"
 #include "daemon/base/memory.h"
+#include "daemon/base/thread.h"
 #include "storage/scrub.h"
 
 struct applier {
@@ -314,6 +315,7 @@ static void *run_flusher(void *data)
 {
     struct applier *applier = data;
 
+    thread_set_name("flush");
     lock(applier);
     while (!applier->flusher_closing) {
         if (!applier->is_flushing && clock_ns() < applier->scrub.due_ns) {
@@ -470,6 +472,7 @@ static void *run(void *data)
     struct queue taken;
     bool closing;
 
+    thread_set_name("apply");
     queue_init(&taken);
     do {
         lock(applier);

@@ -30,6 +30,7 @@
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
 #include "daemon/base/pace.h"
+#include "daemon/base/thread.h"
 #include "storage/image_export.h"
 #include "storage/image_file.h"
 
@@ -475,7 +476,8 @@ static void *run(void *data)
     struct image_spools *spools = data;
     struct error closed;
 
-    (void)pthread_setname_np(pthread_self(), "images"); /* For those who look at threads. */
+    thread_set_name("images");
+    thread_give_way();
     (void)error_set(&closed, STATUS_CLOSED, "the node is shutting down");
     lock(spools);
     while (!atomic_load(&spools->is_closing)) {

@@ -15,6 +15,7 @@
 #include "daemon/base/limits.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
+#include "daemon/base/thread.h"
 #include "storage/journal_files.h"
 
 #define WRITE_BYTES (256u << 10)
@@ -131,6 +132,7 @@ static void *run(void *data)
 {
     struct journal *journal = data;
 
+    thread_set_name("journal");
     lock(&journal->mutex);
     while (!journal->closing) {
         if (journal->pending.size < WRITE_BYTES) {

@@ -25,6 +25,7 @@
 #include "daemon/base/limits.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
+#include "daemon/base/thread.h"
 #include "storage/archive/archiver_private.h"
 
 #define TURN_MS         1000u
@@ -306,7 +307,8 @@ static void *run(void *data)
 {
     struct archiver *archiver = data;
 
-    (void)pthread_setname_np(pthread_self(), "archive"); /* For those who look at threads. */
+    thread_set_name("archive");
+    thread_give_way();
     while (!archiver_is_canceled(archiver)) {
         uint64_t ms;
 
