@@ -45,10 +45,11 @@ void cluster_get(struct request *request);
 /* snapshot.c: /v1/snapshot */
 void snapshot_get(struct request *request);
 
-/* archives.c: /v1/archives, /v1/archives/{id} */
+/* archives.c: /v1/archives, /v1/archives/{id}, /v1/archives/{id}/content */
 void archives_list(struct request *request);
 void archives_post(struct request *request);
 void archive_get(struct request *request);
+void archive_get_content(struct request *request);
 
 /* members.c: /v1/cluster/members, /v1/cluster/members/{name}, /v1/cluster/transfer */
 void members_post(struct request *request);

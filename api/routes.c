@@ -34,6 +34,7 @@ const struct route routes[] = {
     {.pattern = "/v1/snapshot", .get = snapshot_get},
     {.pattern = "/v1/archives", .get = archives_list, .post = archives_post},
     {.pattern = "/v1/archives/{id}", .get = archive_get},
+    {.pattern = "/v1/archives/{id}/content", .get = archive_get_content},
     {.pattern = "/v1/cluster/members", .post = members_post},
     {.pattern = "/v1/cluster/members/{name}", .patch = member_patch, .delete = member_delete},
     {.pattern = "/v1/cluster/transfer", .post = transfer_post},

@@ -1,6 +1,7 @@
 /* 1. A request finds an image that is fresh enough, or waits in the queue.
- * 2. The thread makes one, of the state as it is then. Whoever wants an index up to its own gets
- *    it: those who came before it began, and those who came later and want no more.
+ * 2. The thread makes one, of the state as it is then, or fetches the one that is wanted. Whoever
+ * wants an index up to its own gets it: those who came before it began, and those who came later
+ * and want no more.
  * 3. The image stays in the list, and in its file, until nobody has used it for a while.
  *
  * What can go wrong:
@@ -26,6 +27,7 @@
 #include <unistd.h>
 
 #include "daemon/base/check.h"
+#include "daemon/base/files.h"
 #include "daemon/base/limits.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
@@ -42,6 +44,7 @@ struct image_spool {
     struct image_spools *spools;
     struct image_file *file;
     char *path;
+    char source[IMAGE_SOURCE_BYTES];
     char tag[IMAGE_TAG_BYTES];
     struct image_facts facts;
     struct image_totals totals;
@@ -323,9 +326,21 @@ static void write_tag(struct image_spool *spool)
                    digest); /* Fits. */
 }
 
-static enum status export_state(struct image_spools *spools, const char *cluster_id,
-                                struct image_spool *spool, struct error *error)
+/* -1: it failed. */
+static int make_file(const struct image_spool *spool, struct error *error)
 {
+    int fd = open(spool->path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+    if (fd < 0) {
+        (void)files_error("make", spool->path, error); /* Its status is in @error. */
+    }
+    return fd;
+}
+
+static enum status export_state(struct image_spools *spools, struct image_spool *spool,
+                                struct error *error)
+{
+    char cluster_id[IMAGE_CLUSTER_BYTES + 1];
     struct making making = {.spools = spools,
                             .pace = pace_of(spools->options.bytes_per_second, now_ms())};
     struct image_export options = {.store = spools->options.store,
@@ -334,10 +349,10 @@ static enum status export_state(struct image_spools *spools, const char *cluster
                                    .data = &making};
     enum status status;
 
-    options.fd = open(spool->path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    memcpy(cluster_id, spool->facts.cluster_id, sizeof cluster_id); /* The export writes there. */
+    options.fd = make_file(spool, error);
     if (options.fd < 0) {
-        return error_set(error, status_from_errno(errno), "could not make \"%s\": %s", spool->path,
-                         strerror(errno));
+        return error->status;
     }
     status = image_export(&options, &spool->facts, &spool->totals, error);
     if (status != STATUS_OK) {
@@ -347,16 +362,66 @@ static enum status export_state(struct image_spools *spools, const char *cluster
     return image_file_of(options.fd, spool->path, &spool->file, error);
 }
 
-static enum status make_spool(struct image_spools *spools, const char *cluster_id, char *path,
-                              struct image_spool **result, struct error *error)
+static bool is_closing(void *data)
+{
+    const struct image_spools *spools = data;
+
+    return atomic_load(&spools->is_closing);
+}
+
+/* What comes from elsewhere is checked before anybody gets it. */
+static enum status check_fetched(struct image_spool *spool, struct error *error)
+{
+    enum status status = image_file_verify(spool->file, &spool->totals, NULL, NULL, error);
+
+    if (status == STATUS_OK) {
+        spool->facts = *image_file_facts(spool->file);
+    }
+    return status;
+}
+
+static enum status fetch(struct image_spools *spools, struct image_spool *spool,
+                         struct error *error)
+{
+    enum status status;
+    int fd = make_file(spool, error);
+
+    if (fd < 0) {
+        return error->status;
+    }
+    CHECK(spools->options.fetch != NULL);
+    status =
+        spools->options.fetch(spools->options.data, spool->source, fd, is_closing, spools, error);
+    if (status != STATUS_OK) {
+        (void)close(fd); /* The first failure is the one to tell. */
+        return status;
+    }
+    status = image_file_of(fd, spool->source, &spool->file, error);
+    return status == STATUS_OK ? check_fetched(spool, error) : status;
+}
+
+/* For @request, which may be gone before it is done. */
+static struct image_spool *new_spool(struct image_spools *spools,
+                                     const struct image_spool_request *request)
 {
     struct image_spool *spool = memory_new_zeroed(1, sizeof *spool);
-    uint64_t started_ns = now_ns();
-    enum status status;
 
     spool->spools = spools;
-    spool->path = path;
-    status = export_state(spools, cluster_id, spool, error);
+    spool->path = make_path(spools);
+    memcpy(spool->source, request->source, sizeof spool->source);
+    memcpy(spool->facts.cluster_id, request->cluster_id, sizeof spool->facts.cluster_id);
+    return spool;
+}
+
+/* Releases @spool if it fails. */
+static enum status make_spool(struct image_spools *spools, struct image_spool *spool,
+                              struct error *error)
+{
+    uint64_t started_ns = now_ns();
+    bool is_fetched = spool->source[0] != '\0';
+    enum status status =
+        is_fetched ? fetch(spools, spool, error) : export_state(spools, spool, error);
+
     lock(spools);
     spools->statistics.exports++;
     spools->statistics.export_nanoseconds += now_ns() - started_ns;
@@ -369,11 +434,10 @@ static enum status make_spool(struct image_spools *spools, const char *cluster_i
     }
     write_tag(spool);
     log_info("image",
-             "exported revision=%" PRIu64 " index=%" PRIu64 " bytes=%" PRIu64
-             " duration_ms=%" PRIu64,
-             spool->facts.state.revision, spool->facts.state.applied_index,
-             spool->totals.file_bytes, (now_ns() - started_ns) / 1000000);
-    *result = spool;
+             "%s revision=%" PRIu64 " index=%" PRIu64 " bytes=%" PRIu64 " duration_ms=%" PRIu64,
+             is_fetched ? "fetched" : "exported", spool->facts.state.revision,
+             spool->facts.state.applied_index, spool->totals.file_bytes,
+             (now_ns() - started_ns) / 1000000);
     return STATUS_OK;
 }
 
@@ -392,21 +456,29 @@ static void post(struct image_spools *spools, struct image_spool_request *reques
     mailbox_post(request->home, &request->message);
 }
 
-static void answer_all(struct image_spools *spools, enum status status, const struct error *error)
+/* All who want what is called @source; NULL: all. */
+static void answer_all(struct image_spools *spools, const char *source, enum status status,
+                       const struct error *error)
 {
-    struct link *link;
+    struct link *link = queue_first(&spools->requests);
 
-    while ((link = queue_first(&spools->requests)) != NULL) {
+    while (link != NULL) {
         struct image_spool_request *request = request_of(link);
 
-        request->status = status;
-        request->error = *error;
-        post(spools, request);
+        link = queue_next(&spools->requests, link);
+        if (source == NULL || strcmp(source, request->source) == 0) {
+            request->status = status;
+            request->error = *error;
+            post(spools, request);
+        }
     }
 }
 
 static bool is_fresh(const struct image_spool *spool, const struct image_spool_request *request)
 {
+    if (request->source[0] != '\0' || spool->source[0] != '\0') {
+        return strcmp(spool->source, request->source) == 0;
+    }
     return spool->facts.state.applied_index >= request->min_index &&
            strcmp(spool->facts.cluster_id, request->cluster_id) == 0;
 }
@@ -449,25 +521,26 @@ static void publish(struct image_spools *spools, struct image_spool *spool)
 /* For the first request; with the lock held, which is given up meanwhile. */
 static void serve(struct image_spools *spools)
 {
-    char cluster_id[IMAGE_CLUSTER_BYTES + 1];
     struct image_spool *spool = NULL;
+    char source[IMAGE_SOURCE_BYTES] = "";
     struct error error = {.text = ""};
     enum status status = make_room(spools, &error);
-    char *path;
+    const char *whom = NULL; /* Without room, nobody gets one. */
 
-    if (status == STATUS_OK) {
-        memcpy(cluster_id, request_of(queue_first(&spools->requests))->cluster_id,
-               sizeof cluster_id);
-        path = make_path(spools);
+    if (status == STATUS_OK && !queue_is_empty(&spools->requests)) { /* Room takes a while. */
+        spool = new_spool(spools, request_of(queue_first(&spools->requests)));
+        memcpy(source, spool->source, sizeof source);
+        whom = source;
         unlock(spools);
-        status = make_spool(spools, cluster_id, path, &spool, &error);
+        status = make_spool(spools, spool, &error);
         lock(spools);
     }
-    if (status == STATUS_OK) {
+    if (status == STATUS_OK && spool != NULL) {
         publish(spools, spool);
-    } else if (status != STATUS_CANCELED) {
-        log_warn("image", "could not export the state: %s", error.text);
-        answer_all(spools, status, &error);
+    } else if (status != STATUS_OK && status != STATUS_CANCELED) {
+        log_warn("image", "could not %s%s: %s", source[0] == '\0' ? "export the state" : "fetch ",
+                 source, error.text);
+        answer_all(spools, whom, status, &error);
     }
 }
 
@@ -491,7 +564,7 @@ static void *run(void *data)
             serve(spools);
         }
     }
-    answer_all(spools, STATUS_CLOSED, &closed);
+    answer_all(spools, NULL, STATUS_CLOSED, &closed);
     unlock(spools);
     return NULL;
 }
@@ -622,7 +695,7 @@ bool image_spools_request(struct image_spools *spools, struct image_spool_reques
     struct image_spool *spool;
     bool is_done = true;
 
-    CHECK(strlen(request->cluster_id) == IMAGE_CLUSTER_BYTES);
+    CHECK(request->source[0] != '\0' || strlen(request->cluster_id) == IMAGE_CLUSTER_BYTES);
     request->spool = NULL;
     lock(spools);
     spool = find_fresh(spools, request);
@@ -660,7 +733,8 @@ void image_spools_cancel(struct image_spools *spools, struct image_spool_request
     unlock(spools);
 }
 
-struct image_spool *image_spools_find(struct image_spools *spools, struct slice tag)
+struct image_spool *image_spools_find(struct image_spools *spools, const char *source,
+                                      struct slice tag)
 {
     struct image_spool *found = NULL;
     struct link *link;
@@ -669,7 +743,8 @@ struct image_spool *image_spools_find(struct image_spools *spools, struct slice 
     (void)sweep(spools);
     for (link = queue_first(&spools->list); link != NULL && found == NULL;
          link = queue_next(&spools->list, link)) {
-        if (slice_equals_string(tag, spool_of(link)->tag)) {
+        if (slice_equals_string(tag, spool_of(link)->tag) &&
+            strcmp(source, spool_of(link)->source) == 0) {
             found = ref(spool_of(link));
         }
     }

@@ -1,6 +1,7 @@
-/* Images of this node's state in files, for all who want to send one: made by a thread of their
- * own, one at a time, shared by everybody whom it is fresh enough for, and removed when nobody has
- * used it for a while. Their number, their age and the disk space that they may take are bounded.
+/* Images in files, for all who want to send one: of this node's state, or fetched from elsewhere.
+ * They are made by a thread of their own, one at a time, shared by everybody whom one is fresh
+ * enough for, and removed when nobody has used it for a while. Their number, their age and the disk
+ * space that they may take are bounded.
  *
  * Any thread, but for opening and closing. Waits for a disk only where it says so. */
 #ifndef HOLDFAST_STORAGE_IMAGE_SPOOL_H
@@ -26,6 +27,11 @@ struct image_spools_options {
     void *data;
     /* The thread of the images: that rate is not to be kept for now. May be NULL. */
     bool (*is_urgent)(void *data);
+    /* The thread of the images: write the image that is called @source to @fd, from its beginning
+     * on, and give up soon after @is_canceled(@cancel_data) says so. NULL: there are no others than
+     * of the state. */
+    enum status (*fetch)(void *data, const char *source, int fd, bool (*is_canceled)(void *data),
+                         void *cancel_data, struct error *error);
 };
 
 /* STATUS_IO, STATUS_PERMISSION: the directory cannot be used. */
@@ -34,16 +40,20 @@ MUST_USE enum status image_spools_open(const struct image_spools_options *option
 /* Requests that wait come back with STATUS_CLOSED. Waits for a few MiB of an export at most. */
 void image_spools_close(struct image_spools *spools); /* Accepts NULL. */
 
+/* With NUL. */
+#define IMAGE_SOURCE_BYTES 512
+
 /* Ask for an image. Zero it and set the first part. */
 struct image_spool_request {
     struct message message; /* Its deliver() is the caller's. */
     struct mailbox *home;
-    char cluster_id[IMAGE_CLUSTER_BYTES + 1];
-    uint64_t
-        min_index; /* Which this node has executed: the image is of this index or a later one. */
+    char source[IMAGE_SOURCE_BYTES];          /* For fetch(); "": of the state, ... */
+    char cluster_id[IMAGE_CLUSTER_BYTES + 1]; /* ... of this cluster, ... */
+    uint64_t min_index; /* ... of this index, which this node has executed, or a later one. */
     /* Filled in: STATUS_OK and @spool, a reference that the caller gives back; or why not, with the
      * story in @error. STATUS_DISK_FULL: there is no room. STATUS_BUSY: too many images are in use,
-     * or too many requests wait. STATUS_CANCELED, STATUS_CLOSED, STATUS_IO, STATUS_CORRUPT. */
+     * or too many requests wait. STATUS_CANCELED, STATUS_CLOSED, STATUS_IO, STATUS_CORRUPT; those
+     * of fetch(). */
     enum status status;
     struct image_spool *spool;
     struct error error;
@@ -55,8 +65,10 @@ bool image_spools_request(struct image_spools *spools, struct image_spool_reques
  * STATUS_CANCELED. The image is made all the same, for whoever asks next. */
 void image_spools_cancel(struct image_spools *spools, struct image_spool_request *request);
 
-/* The image with this tag (see image_spool_tag()), with a reference; NULL if there is none. */
-struct image_spool *image_spools_find(struct image_spools *spools, struct slice tag);
+/* The image from @source ("": of the state) with this tag (see image_spool_tag()), with a
+ * reference; NULL if there is none. */
+struct image_spool *image_spools_find(struct image_spools *spools, const char *source,
+                                      struct slice tag);
 
 /* Of the image: its revision and the first half of its digest. */
 #define IMAGE_TAG_BYTES 64

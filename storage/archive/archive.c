@@ -7,7 +7,9 @@
 
 #include "daemon/base/check.h"
 #include "daemon/base/files.h"
+#include "daemon/base/limits.h"
 #include "daemon/base/memory.h"
+#include "storage/archive/contents.h"
 
 struct archive {
     struct archive_options options;
@@ -15,6 +17,7 @@ struct archive {
     struct archiver *archivers[ARCHIVE_REPOSITORIES];
     size_t n;
     atomic_size_t n_started; /* Of them; all when it is open. */
+    struct contents *contents;
 };
 
 /* The next word of @list, as a string for free(); NULL: there is none. */
@@ -137,6 +140,33 @@ static enum status open_all(struct archive *archive, struct error *error)
     return status;
 }
 
+static const char *find_url(void *data, size_t number)
+{
+    const struct archive *archive = data;
+
+    return number < archive->n ? archiver_url(archive->archivers[number]) : NULL;
+}
+
+static enum status open_contents(struct archive *archive, struct error *error)
+{
+    const struct archiver_options *archiver = &archive->options.archiver;
+    char *directory = files_join(archive->options.work_directory, "/contents");
+    const struct contents_options options = {
+        .store = archiver->store,
+        .keys = archive->keys,
+        .directory = directory,
+        .reserve_bytes = archiver->reserve_bytes,
+        .bytes_per_second =
+            archiver->bytes_per_second == 0 ? LIMIT_TRANSFER_RATE : archiver->bytes_per_second,
+        .data = archive,
+        .find_url = find_url,
+    };
+    enum status status = contents_open(&options, &archive->contents, error);
+
+    free(directory);
+    return status;
+}
+
 enum status archive_open(const struct archive_options *options, struct archive **archive,
                          struct error *error)
 {
@@ -154,6 +184,9 @@ enum status archive_open(const struct archive_options *options, struct archive *
     if (status == STATUS_OK) {
         status = open_all(opened, error);
     }
+    if (status == STATUS_OK) {
+        status = open_contents(opened, error);
+    }
     if (status != STATUS_OK) {
         archive_close(opened);
         return status;
@@ -169,6 +202,7 @@ void archive_close(struct archive *archive)
     if (archive == NULL) {
         return;
     }
+    contents_close(archive->contents);
     n_started = atomic_exchange(&archive->n_started, 0); /* on_turn() looks at none from now on. */
     for (size_t i = 0; i < n_started; i++) {
         archiver_stop(archive->archivers[i]);
@@ -189,4 +223,9 @@ struct archiver *archive_at(const struct archive *archive, size_t i)
 {
     CHECK(i < archive->n);
     return archive->archivers[i];
+}
+
+struct image_spools *archive_contents(const struct archive *archive)
+{
+    return contents_spools(archive->contents);
 }

@@ -4,6 +4,8 @@
 
 #include "storage/archive/archiver.h"
 
+struct image_spools;
+
 #define ARCHIVE_REPOSITORIES 8u
 /* In the list of repositories: the directory that a node has by itself, and no repository at all.
  */
@@ -36,5 +38,8 @@ void archive_close(struct archive *archive); /* Accepts NULL. */
 
 size_t archive_count(const struct archive *archive); /* Accepts NULL: 0. */
 struct archiver *archive_at(const struct archive *archive, size_t i);
+
+/* The images of fulls, by their contents_source() (contents.h). */
+struct image_spools *archive_contents(const struct archive *archive);
 
 #endif

@@ -442,6 +442,11 @@ void archiver_close(struct archiver *archiver)
     release(archiver);
 }
 
+const char *archiver_url(const struct archiver *archiver)
+{
+    return archiver->url;
+}
+
 uint64_t archiver_ask(struct archiver *archiver)
 {
     uint64_t number;

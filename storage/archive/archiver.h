@@ -58,6 +58,9 @@ void archiver_stop(struct archiver *archiver);
 /* Stops it, if it was not. Accepts NULL. */
 void archiver_close(struct archiver *archiver);
 
+/* With what is secret in it. */
+const char *archiver_url(const struct archiver *archiver);
+
 /* Have all that was executed so far archived now, and a full made. Gives the number of the request,
  * for archiver_status.completed. */
 uint64_t archiver_ask(struct archiver *archiver);

@@ -36,6 +36,12 @@ struct fixture {
     bool passed;
 };
 
+struct archived {
+    const struct cluster_node *node;
+    struct answer answer;
+    char id[128];
+};
+
 static int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
@@ -258,6 +264,52 @@ static void parts_may_come_from_different_nodes(void **state)
     f->passed = true;
 }
 
+/* The id of the first full that this node archived by itself. */
+static bool has_archived(void *data)
+{
+    struct archived *archived = data;
+    struct http_client client = cluster_client(archived->node);
+    const char *id;
+
+    expect(&archived->answer, &client, 200, "GET", "/v1/archives", NULL, NULL);
+    http_client_close(&client);
+    id = json_string_value(
+        json_object_get(json_array_get(json_object_get(archived->answer.body, "items"), 0), "id"));
+    (void)snprintf(archived->id, sizeof archived->id, "%s", id == NULL ? "" : id);
+    return archived->id[0] != '\0';
+}
+
+/* An archive is on the disk of one node: the others get it from there, and keep it for a while. */
+static void the_content_of_an_archive_comes_from_any_node(void **state)
+{
+    struct fixture *f = *state;
+    struct archived archived = {.node = &f->cluster.nodes[0]};
+    struct http_client other = cluster_client(&f->cluster.nodes[1]);
+    struct http_client owner = cluster_client(&f->cluster.nodes[0]);
+    char path[256];
+
+    assert_true(wait_until(has_archived, &archived, PROGRESS_MS));
+    (void)snprintf(path, sizeof path, "/v1/archives/%s/content", archived.id);
+    expect(&f->answers[0], &owner, 200, "GET", path, NULL, NULL);
+    expect(&f->answers[1], &other, 200, "GET", path, NULL, NULL);
+    assert_true(f->answers[0].response.body.size > 100);
+    assert_true(slice_equals(buffer_slice(&f->answers[0].response.body),
+                             buffer_slice(&f->answers[1].response.body)));
+
+    path[strlen(path) - strlen("/content") - 1] ^= 1;
+    expect(&f->answers[1], &other, 404, "GET", path, NULL, NULL);
+    path[strlen(path) - strlen("/content") - 1] ^= 1;
+    cluster_kill(&f->cluster, 0);
+    expect(&f->answers[1], &other, 200, "GET", path, NULL, NULL);
+    http_client_close(&other);
+    other = cluster_client(&f->cluster.nodes[2]); /* It had not asked for it. */
+    expect(&f->answers[1], &other, 503, "GET", path, NULL, NULL);
+    http_client_close(&other);
+    http_client_close(&owner);
+    answer_close(&archived.answer);
+    f->passed = true;
+}
+
 static void a_client_that_does_not_read_stops_nobody(void **state)
 {
     struct fixture *f = *state;
@@ -460,6 +512,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(nodes_in_the_same_state_give_the_same_bytes, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(parts_may_come_from_different_nodes, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_content_of_an_archive_comes_from_any_node, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(a_client_that_does_not_read_stops_nobody, setup, teardown),
         cmocka_unit_test_setup_teardown(a_snapshot_under_load_becomes_a_cluster, setup, teardown),
         cmocka_unit_test_setup_teardown(the_newest_survivor_has_every_acknowledged_write, setup,

@@ -1,4 +1,5 @@
 /* /v1/archives: what is archived, where and how far; and that it can be asked for. */
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -6,11 +7,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 #include <jansson.h>
 
+#include "daemon/base/files.h"
 #include "storage/archive/archive.h"
+#include "storage/image_file.h"
 #include "tests/lib/api_fixture.h"
 #include "tests/lib/deadline.h"
 
@@ -24,6 +28,7 @@ static bool is_member;
 static char directory[128];
 static char journal_path[160];
 static char work_path[160];
+static char image_path[160];
 
 static bool identify(void *data, char cluster_id[NAMES_CLUSTER_BYTES + 1], uint64_t *node_id)
 {
@@ -50,6 +55,7 @@ static int setup(void **state)
     is_member = true;
     (void)snprintf(directory, sizeof directory, "%s/archive", f->node->state->directory);
     (void)snprintf(journal_path, sizeof journal_path, "%s/journal", f->node->state->directory);
+    (void)snprintf(image_path, sizeof image_path, "%s/image", f->node->state->directory);
     (void)snprintf(work_path, sizeof work_path, "%s/work", f->node->state->directory);
     assert_int_equal(journal_open(&journal_options, &journal, &error), STATUS_OK);
     return 0;
@@ -163,6 +169,125 @@ static void repositories_and_fulls_are_listed(void **state)
     json_decref(json);
 }
 
+/* "/v1/archives/ID@after" of the first full, for free(). */
+static char *path_of_first(struct api_fixture *f, const char *after)
+{
+    struct buffer path = BUFFER_EMPTY;
+    json_t *json;
+
+    open_archive(f);
+    assert_true(wait_until(has_first_full, f, LIMIT_MS));
+    json = list(f);
+    buffer_append_format(
+        &path, PATH "/%s%s",
+        json_string_value(json_object_get(json_array_get(json_object_get(json, "items"), 0), "id")),
+        after);
+    buffer_append_byte(&path, 0);
+    json_decref(json);
+    return (char *)path.data;
+}
+
+/* The image that was answered last, in a file; checked. */
+static struct image_facts facts_of_last(struct api_fixture *f, const char *path)
+{
+    struct image_totals totals;
+    struct image_facts facts;
+    struct image_file *file;
+    struct error error;
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+    assert_true(fd >= 0);
+    assert_int_equal(files_write(fd, buffer_slice(&f->last->body), path, &error), STATUS_OK);
+    assert_int_equal(close(fd), 0);
+    assert_int_equal(image_file_open(path, &file, &error), STATUS_OK);
+    assert_int_equal(image_file_verify(file, &totals, NULL, NULL, &error), STATUS_OK);
+    facts = *image_file_facts(file);
+    image_file_close(file);
+    return facts;
+}
+
+static void the_content_of_a_full_is_its_image(void **state)
+{
+    struct api_fixture *f = *state;
+    char *path = path_of_first(f, "/content");
+    char headers[256];
+    char tag[128];
+    size_t size;
+    struct image_facts facts;
+    struct image_spools_statistics statistics;
+
+    (void)api_expect(f, "GET", path, "", NULL, 200, NULL);
+    assert_string_equal(f->last->content_type, "application/octet-stream");
+    size = f->last->body.size;
+    (void)snprintf(tag, sizeof tag, "%s", reply_header(f->last, "ETag"));
+    facts = facts_of_last(f, image_path);
+    assert_string_equal(facts.cluster_id, CLUSTER);
+    assert_int_equal(facts.state.revision, machine_revision(f->node->state->machine));
+
+    /* A part, of the image that is there. */
+    (void)snprintf(headers, sizeof headers, "Range: bytes=8-15\r\nIf-Match: %s\r\n", tag);
+    (void)api_expect(f, "GET", path, headers, NULL, 206, NULL);
+    assert_int_equal(f->last->body.size, 8);
+    (void)api_call(f, "HEAD", path, "", NULL);
+    assert_int_equal(f->last->length, size);
+    image_spools_statistics(archive_contents(f->node->archive), &statistics);
+    assert_int_equal(statistics.exports, 1);
+
+    /* A tag that is not its own is not answered with another image. */
+    (void)snprintf(headers, sizeof headers, "If-Match: \"1-00000000000000000000000000000000\"\r\n");
+    api_refuses(f, "GET", path, headers, NULL, "precondition-failed", NULL);
+    free(path);
+}
+
+static void remove_segments(void)
+{
+    char command[300];
+
+    (void)snprintf(command, sizeof command, "find '%s' -name 'seg-*' -delete", directory);
+    assert_int_equal(system(command), 0);
+}
+
+static void content_that_is_not_there_is_told(void **state)
+{
+    struct api_fixture *f = *state;
+    char *path = path_of_first(f, "/content");
+
+    remove_segments();
+    api_refuses(f, "GET", path, "", NULL, "not-found", NULL);
+    assert_non_null(strstr(reply_body(f->last), "a segment is missing"));
+    api_refuses(f, "GET", PATH "/0-1-2/content", "", NULL, "not-found", NULL);
+    api_refuses(f, "GET", PATH "/0-1-2/content?x=1", "", NULL, "invalid-field", "x");
+    free(path);
+}
+
+static void add_member(struct api_fixture *f, const char *name, const char *api_address)
+{
+    struct node_member *member = &f->node->status.members[f->node->status.n_members++];
+
+    (void)snprintf(member->name, sizeof member->name, "%s", name);
+    (void)snprintf(member->api_address, sizeof member->api_address, "%s", api_address);
+}
+
+static void another_node_is_asked_once(void **state)
+{
+    struct api_fixture *f = *state;
+
+    open_archive(f);
+    add_member(f, "n1", "127.0.0.1:1");
+    add_member(f, "n2", "127.0.0.1:1"); /* Nobody listens there. */
+    api_refuses(f, "GET", PATH "/n2:0-1-2", "", NULL, "not-found", NULL);
+    assert_non_null(strstr(reply_body(f->last), "http://127.0.0.1:1 "));
+    api_refuses(f, "GET", PATH "/n2:0-1-2/content", "", NULL, "not-ready", NULL);
+    assert_non_null(strstr(reply_body(f->last), "127.0.0.1"));
+
+    /* Its own, no member's, no id, and what another node asks for, go no further. */
+    api_refuses(f, "GET", PATH "/n1:0-1-2/content", "", NULL, "not-found", NULL);
+    api_refuses(f, "GET", PATH "/n3:0-1-2/content", "", NULL, "not-found", NULL);
+    api_refuses(f, "GET", PATH "/n2:0-1-2%20x/content", "", NULL, "not-found", NULL);
+    api_refuses(f, "GET", PATH "/n2:0-1-2/content", "Via: 1.1 holdfast\r\n", NULL, "not-found",
+                NULL);
+}
+
 struct asked {
     struct api_fixture *f;
     json_int_t request;
@@ -235,6 +360,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_node_without_an_archive_says_so),
         TEST(repositories_and_fulls_are_listed),
+        TEST(the_content_of_a_full_is_its_image),
+        TEST(content_that_is_not_there_is_told),
+        TEST(another_node_is_asked_once),
         TEST(an_archive_can_be_asked_for),
         TEST(a_node_that_is_no_member_waits),
         TEST(lists_of_repositories_that_are_wrong_are_told),

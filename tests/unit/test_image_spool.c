@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "daemon/base/files.h"
 #include "storage/image_spool.h"
 #include "tests/lib/state.h"
 
@@ -26,6 +27,8 @@ struct fixture {
     char directory[128];
     uv_loop_t loop;
     struct mailbox mailbox;
+    struct buffer image; /* What fetch() gives. */
+    unsigned n_fetched;
 };
 
 struct wanted {
@@ -77,6 +80,7 @@ static int teardown(void **state)
     (void)uv_run(&f->loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&f->loop), 0);
     state_free(f->state);
+    buffer_close(&f->image);
     free(f);
     return 0;
 }
@@ -216,8 +220,8 @@ static void an_image_is_found_by_its_tag(void **state)
     spool = get(f);
     strcpy(tag, image_spool_tag(spool));
     change(f);
-    assert_null(image_spools_find(f->spools, slice_of_string("7-0123")));
-    assert_ptr_equal(image_spools_find(f->spools, slice_of_string(tag)), spool);
+    assert_null(image_spools_find(f->spools, "", slice_of_string("7-0123")));
+    assert_ptr_equal(image_spools_find(f->spools, "", slice_of_string(tag)), spool);
     image_spool_release(spool);
     image_spool_release(spool);
 }
@@ -248,6 +252,106 @@ static void pieces_and_bytes_are_those_of_the_image(void **state)
     image_reader_close(reader);
     buffer_close(&whole);
     buffer_close(&pieces);
+}
+
+/* --- From elsewhere --- */
+
+/* An image of the state, from any source but "damaged", where a byte is wrong, and "none". */
+static enum status fetch(void *data, const char *source, int fd, bool (*is_canceled)(void *data),
+                         void *cancel_data, struct error *error)
+{
+    struct fixture *f = data;
+
+    assert_false(is_canceled(cancel_data));
+    f->n_fetched++;
+    if (strcmp(source, "none") == 0) {
+        return error_set(error, STATUS_NOT_FOUND, "there is none");
+    }
+    if (strcmp(source, "damaged") == 0) {
+        f->image.data[f->image.size / 2] ^= 1;
+    }
+    return files_write(fd, buffer_slice(&f->image), source, error);
+}
+
+/* For what is asked for from now on. */
+static void open_with_sources(struct fixture *f)
+{
+    struct image_spool *spool;
+
+    f->options.data = f;
+    f->options.fetch = fetch;
+    open_spools(f);
+    spool = get(f);
+    assert_int_equal(image_spool_read(spool, 0, 1u << 20, &f->image, NULL), STATUS_OK);
+    image_spool_release(spool);
+}
+
+static bool ask_for(struct fixture *f, struct wanted *wanted, const char *source)
+{
+    *wanted = (struct wanted){.request = {.message = {.deliver = on_answer}, .home = &f->mailbox}};
+    strcpy(wanted->request.source, source);
+    return image_spools_request(f->spools, &wanted->request);
+}
+
+static void what_is_fetched_is_shared_by_those_who_want_it(void **state)
+{
+    struct fixture *f = *state;
+    struct wanted wanted;
+    struct wanted again;
+    struct image_spool *of_state;
+    char tag[IMAGE_TAG_BYTES];
+
+    open_with_sources(f);
+    assert_false(ask_for(f, &wanted, "a"));
+    await(f, &wanted);
+    assert_int_equal(wanted.request.status, STATUS_OK);
+    strcpy(tag, image_spool_tag(wanted.request.spool));
+    assert_int_equal(image_spool_totals(wanted.request.spool)->file_bytes, f->image.size);
+    assert_true(ask_for(f, &again, "a"));
+    assert_ptr_equal(again.request.spool, wanted.request.spool);
+    assert_int_equal(f->n_fetched, 1);
+
+    /* It is the same image as that of the state, and is not taken for it. */
+    of_state = get(f);
+    assert_ptr_not_equal(of_state, wanted.request.spool);
+    assert_string_equal(image_spool_tag(of_state), tag);
+    assert_ptr_equal(image_spools_find(f->spools, "a", slice_of_string(tag)), wanted.request.spool);
+    assert_null(image_spools_find(f->spools, "b", slice_of_string(tag)));
+    for (unsigned i = 0; i < 3; i++) {
+        image_spool_release(wanted.request.spool);
+    }
+    image_spool_release(of_state);
+}
+
+static void what_is_fetched_is_checked(void **state)
+{
+    struct fixture *f = *state;
+    struct wanted wanted;
+
+    open_with_sources(f);
+    assert_false(ask_for(f, &wanted, "damaged"));
+    await(f, &wanted);
+    assert_int_equal(wanted.request.status, STATUS_CORRUPT);
+    assert_null(wanted.request.spool);
+}
+
+static void a_source_that_fails_is_told_to_those_who_want_it(void **state)
+{
+    struct fixture *f = *state;
+    struct wanted wanted[3];
+
+    open_with_sources(f);
+    (void)ask_for(f, &wanted[0], "none");
+    (void)ask_for(f, &wanted[1], "a");
+    (void)ask_for(f, &wanted[2], "none");
+    for (unsigned i = 0; i < 3; i++) {
+        await(f, &wanted[i]);
+    }
+    assert_int_equal(wanted[0].request.status, STATUS_NOT_FOUND);
+    assert_string_equal(wanted[0].request.error.text, "there is none");
+    assert_int_equal(wanted[1].request.status, STATUS_OK);
+    assert_int_equal(wanted[2].request.status, STATUS_NOT_FOUND);
+    image_spool_release(wanted[1].request.spool);
 }
 
 /* --- Bounds --- */
@@ -283,7 +387,7 @@ static void an_image_in_use_stays_until_it_is_too_old(void **state)
     assert_true(reads > 0);
     assert_int_equal(image_spool_read(spool, 0, 10, &bytes, NULL), STATUS_CLOSED);
     assert_int_equal(image_spool_piece(spool, 0, &bytes, NULL), STATUS_CLOSED);
-    assert_null(image_spools_find(f->spools, slice_of_string(image_spool_tag(spool))));
+    assert_null(image_spools_find(f->spools, "", slice_of_string(image_spool_tag(spool))));
     assert_int_equal(count_files(f), 1); /* Its user still has it. */
     image_spool_release(spool);
     await_files(f, 0);
@@ -457,6 +561,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(those_who_wait_together_get_the_same_one, setup, teardown),
         cmocka_unit_test_setup_teardown(an_image_is_found_by_its_tag, setup, teardown),
         cmocka_unit_test_setup_teardown(pieces_and_bytes_are_those_of_the_image, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_fetched_is_shared_by_those_who_want_it, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(what_is_fetched_is_checked, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_source_that_fails_is_told_to_those_who_want_it, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(an_image_that_nobody_uses_is_removed, setup, teardown),
         cmocka_unit_test_setup_teardown(an_image_in_use_stays_until_it_is_too_old, setup, teardown),
         cmocka_unit_test_setup_teardown(there_are_never_more_than_allowed, setup, teardown),
