@@ -1,4 +1,4 @@
-/* How far the archive of this node is behind (metrics_archive.c). */
+/* What others say of this node's archive (metrics_archive.c). */
 #ifndef HOLDFAST_API_ARCHIVES_H
 #define HOLDFAST_API_ARCHIVES_H
 
@@ -11,5 +11,9 @@ struct node;
 
 /* The largest of all repositories that this node archives to. */
 uint64_t archives_lag_ms(struct node *node);
+
+/* Where it is: "none", "local" (on this node alone), or "shared" (also where it outlives this node).
+ */
+const char *archives_where(struct node *node);
 
 #endif

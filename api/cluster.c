@@ -140,20 +140,23 @@ static void append_members(struct buffer *text, const struct node_status *status
     buffer_append_byte(text, ']');
 }
 
-static void append_cluster(struct buffer *text, const char *name, const struct node_status *status,
-                           uint64_t archive_lag_ms, struct view *view, const struct zones *zones)
+static void append_cluster(struct buffer *text, const struct api_thread *thread,
+                           const struct node_status *status, struct view *view,
+                           const struct zones *zones)
 {
     uint64_t hash[2];
 
     txn_state_hash(view->txn, hash);
     render_member_text_or_null(text, "{\"cluster_id\":", slice_of_string(status->cluster_id));
-    render_member_text_or_null(text, ",\"name\":", slice_of_string(name));
+    render_member_text_or_null(text, ",\"name\":", slice_of_string(thread->name));
     render_member_text_or_null(text, ",\"leader\":", name_of(status, status->leader_id));
     render_member_number(text, ",\"term\":", status->term);
     render_member_number(text, ",\"revision\":", view->state->revision);
     render_member_number(text, ",\"applied_index\":", view->state->applied_index);
     render_member_number(text, ",\"feature_level\":", status->feature_level);
-    render_member_number(text, ",\"archive_lag_ms\":", archive_lag_ms);
+    render_member_text_or_null(text,
+                               ",\"archive\":", slice_of_string(archives_where(thread->node)));
+    render_member_number(text, ",\"archive_lag_ms\":", archives_lag_ms(thread->node));
     append_members(text, status, zones);
     buffer_append_format(text, ",\"state_hash\":\"%016" PRIx64 "%016" PRIx64 "\"}", hash[1],
                          hash[0]);
@@ -172,8 +175,7 @@ static void answer(struct request *request, const struct node_status *status)
         return;
     }
     if (view_members(view, add_zone, &zones) == STATUS_OK) {
-        append_cluster(&response.body, thread->name, status, archives_lag_ms(thread->node), view,
-                       &zones);
+        append_cluster(&response.body, thread, status, view, &zones);
         render_revision(&response, view->state->revision);
     } else {
         problem_begin(&response, PROBLEM_INTERNAL, "a record could not be read");

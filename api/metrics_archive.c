@@ -19,6 +19,21 @@ uint64_t archives_lag_ms(struct node *node)
     return lag_ms;
 }
 
+const char *archives_where(struct node *node)
+{
+    const struct archive *archive = node_archive(node);
+
+    for (size_t i = 0; i < archive_count(archive); i++) {
+        struct archiver_status status;
+
+        archiver_status(archive_at(archive, i), &status);
+        if (!status.is_local) {
+            return "shared";
+        }
+    }
+    return archive_count(archive) == 0 ? "none" : "local";
+}
+
 /* One metric for each repository, by its number in the list: a URL would need escapes. */
 struct series {
     const char *name;

@@ -127,6 +127,23 @@ void cli_archive_close(struct cli_archive *archive)
     master_keys_close(archive->keys);
 }
 
+enum cli_exit cli_archive_open_repository(struct cli *cli, const char *url,
+                                          struct repository **repository)
+{
+    const struct repository_options options = {.url = url};
+    enum status status = repository_open(&options, repository, &cli->error);
+
+    return status == STATUS_OK ? CLI_OK : cli_archive_exit(status);
+}
+
+const char *cli_archive_work_directory(const struct cli *cli)
+{
+    const char *given = cli->options->values[CLI_WORK_DIR];
+    const char *fallback = getenv("TMPDIR");
+
+    return given != NULL ? given : fallback != NULL ? fallback : "/tmp";
+}
+
 /* --- archive list --- */
 
 static const char *text_of(const json_t *object, const char *name)
@@ -354,12 +371,9 @@ enum cli_exit run_archive_list(struct cli *cli)
     }
     code = cli_archive_begin(cli, cli->options->operands[0], &archive);
     if (code == CLI_OK) {
-        const struct repository_options options = {.url = archive.options.url};
-        enum status status = repository_open(&options, &repository, &cli->error);
-
-        code =
-            status == STATUS_OK ? list_chains(cli, repository, &archive) : cli_archive_exit(status);
-        if (status == STATUS_OK) {
+        code = cli_archive_open_repository(cli, archive.options.url, &repository);
+        if (code == CLI_OK) {
+            code = list_chains(cli, repository, &archive);
             repository_close(repository);
         }
     }
@@ -498,9 +512,7 @@ static enum cli_exit verify(struct cli *cli, const struct cli_archive *archive,
 
 enum cli_exit run_archive_verify(struct cli *cli)
 {
-    const char *given = cli->options->values[CLI_WORK_DIR];
-    const char *fallback = getenv("TMPDIR");
-    const char *parent = given != NULL ? given : fallback != NULL ? fallback : "/tmp";
+    const char *parent = cli_archive_work_directory(cli);
     char *directory = files_join(parent, "/holdfast-verify-XXXXXX");
     struct cli_archive archive;
     enum cli_exit code = cli_archive_begin(cli, cli->options->operands[0], &archive);

@@ -18,6 +18,11 @@ struct cli_archive {
 enum cli_exit cli_archive_begin(struct cli *cli, const char *url, struct cli_archive *archive);
 void cli_archive_close(struct cli_archive *archive);
 
+MUST_USE enum cli_exit cli_archive_open_repository(struct cli *cli, const char *url,
+                                                   struct repository **repository);
+/* --work-dir, TMPDIR or /tmp. */
+const char *cli_archive_work_directory(const struct cli *cli);
+
 /* The exit status for what a repository or a restore says. */
 enum cli_exit cli_archive_exit(enum status status);
 

@@ -194,6 +194,12 @@ const struct cli_command_info cli_commands[N_COMMANDS] = {
          "\n"
          "Examples:\n"
          "  holdfast archive verify file:///var/lib/holdfast/archive && echo good\n"},
+    [COMMAND_ARCHIVE_SHOW] =
+        {"archive", "show", "URL FULL", 2, 2, "show what one full is of, and what it consists of",
+         "FULL is what \"archive list\" calls it.\n"
+         "\n"
+         "Examples:\n"
+         "  holdfast archive show file:///mnt/archive 00000000000000000700-5d0a61c2\n"},
     [COMMAND_ARCHIVE_PIN] =
         {"archive", "pin", "URL FULL", 2, 2, "keep a full, however old it gets",
          "Examples:\n"
@@ -313,8 +319,8 @@ const struct cli_flag_info cli_flags[N_CLI_FLAGS] = {
     [CLI_TO_TIME] = {"to-time", 0, VALUE_REQUIRED, "TIME", FROM_ARCHIVE,
                      "only up to this time of the cluster, like 2026-11-29T12:00:00Z"},
     [CLI_CLUSTER] = {"cluster", 0, VALUE_REQUIRED, "UUID",
-                     FROM_ARCHIVE | BIT(ARCHIVE_LIST) | BIT(ARCHIVE_PIN) | BIT(ARCHIVE_UNPIN) |
-                         BIT(ARCHIVE_COPY),
+                     FROM_ARCHIVE | BIT(ARCHIVE_LIST) | BIT(ARCHIVE_SHOW) | BIT(ARCHIVE_PIN) |
+                         BIT(ARCHIVE_UNPIN) | BIT(ARCHIVE_COPY),
                      "of this cluster, if there are several"},
     [CLI_KEY_FILE] = {"archive-key-file", 0, VALUE_REQUIRED, "FILE",
                       FROM_ARCHIVE | BIT(ARCHIVE_LIST), "the keys of an encrypted archive"},

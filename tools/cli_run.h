@@ -44,6 +44,7 @@ enum cli_exit run_snapshot_inspect(struct cli *cli);
 enum cli_exit run_archive_list(struct cli *cli);
 enum cli_exit run_archive_now(struct cli *cli);
 enum cli_exit run_archive_verify(struct cli *cli);
+enum cli_exit run_archive_show(struct cli *cli);
 enum cli_exit run_archive_pin(struct cli *cli);
 enum cli_exit run_archive_unpin(struct cli *cli);
 enum cli_exit run_archive_copy(struct cli *cli);

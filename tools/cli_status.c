@@ -111,7 +111,9 @@ static void warn_of_state(struct cli *cli, const json_t *member)
     struct buffer text = BUFFER_EMPTY;
 
     if (!json_is_object(receiving)) {
-        warn(cli, member, "is further behind than the leader's log reaches, and waits for state");
+        warn(cli, member,
+             "waits for another member's state: the leader's log does not reach back to what it "
+             "has");
         return;
     }
     buffer_append_format(&text, "receives the state of %s: ", text_of(receiving, "from"));
@@ -177,6 +179,17 @@ static void warn_of_changes(struct cli *cli, const json_t *member)
                strcmp(role, "voter") == 0) {
         warn(cli, member, "is to lose its vote: that waits until the voters that stay are well");
     }
+}
+
+static void print_archive(struct cli *cli, const json_t *cluster)
+{
+    const char *where = text_of(cluster, "archive");
+
+    buffer_append_format(
+        &cli->out, "archive   %s\n",
+        strcmp(where, "local") == 0  ? "local: it does not outlive the disk of its node (--archive)"
+        : strcmp(where, "none") == 0 ? "none: what is lost with all nodes is lost (--archive)"
+                                     : where);
 }
 
 static void warn_of_archive(struct cli *cli, const json_t *cluster)
@@ -252,6 +265,7 @@ static void print_cluster(struct cli *cli, const json_t *cluster)
     print_line(cli, "term", cluster, "term");
     print_line(cli, "revision", cluster, "revision");
     print_line(cli, "features", cluster, "feature_level");
+    print_archive(cli, cluster);
     print_line(cli, "asked", cluster, "name");
     buffer_append_byte(&cli->out, '\n');
     table_init(&table, names);

@@ -34,6 +34,7 @@ static enum cli_exit (*const runs[N_COMMANDS])(struct cli *cli) = {
     [COMMAND_ARCHIVE_LIST] = run_archive_list,
     [COMMAND_ARCHIVE_NOW] = run_archive_now,
     [COMMAND_ARCHIVE_VERIFY] = run_archive_verify,
+    [COMMAND_ARCHIVE_SHOW] = run_archive_show,
     [COMMAND_ARCHIVE_PIN] = run_archive_pin,
     [COMMAND_ARCHIVE_UNPIN] = run_archive_unpin,
     [COMMAND_ARCHIVE_COPY] = run_archive_copy,

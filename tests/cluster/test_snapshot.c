@@ -287,6 +287,7 @@ static void the_content_of_an_archive_comes_from_any_node(void **state)
     struct http_client other = cluster_client(&f->cluster.nodes[1]);
     struct http_client owner = cluster_client(&f->cluster.nodes[0]);
     char path[256];
+    long long revision;
 
     assert_true(wait_until(has_archived, &archived, PROGRESS_MS));
     (void)snprintf(path, sizeof path, "/v1/archives/%s/content", archived.id);
@@ -296,6 +297,14 @@ static void the_content_of_an_archive_comes_from_any_node(void **state)
     assert_true(slice_equals(buffer_slice(&f->answers[0].response.body),
                              buffer_slice(&f->answers[1].response.body)));
 
+    revision = atoll(answer_header(&f->answers[1], "Holdfast-Revision"));
+    assert_true(command_line_run(&f->cli, "archive show file://%s/archive %s -o json",
+                                 f->cluster.nodes[0].data_directory, archived.id));
+    assert_int_equal(command_line_integer(&f->cli, "revision"), revision);
+
+    assert_true(command_line_run(
+        &f->cli, "-e 127.0.0.1:%u status | grep -q '^archive   local: it does not outlive'",
+        f->cluster.nodes[0].api_port));
     path[strlen(path) - strlen("/content") - 1] ^= 1;
     expect(&f->answers[1], &other, 404, "GET", path, NULL, NULL);
     path[strlen(path) - strlen("/content") - 1] ^= 1;
