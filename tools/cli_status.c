@@ -185,6 +185,9 @@ static void print_archive(struct cli *cli, const json_t *cluster)
 {
     const char *where = text_of(cluster, "archive");
 
+    if (where[0] == '\0') {
+        return; /* An earlier program. */
+    }
     buffer_append_format(
         &cli->out, "archive   %s\n",
         strcmp(where, "local") == 0  ? "local: it does not outlive the disk of its node (--archive)"

@@ -347,7 +347,7 @@ static void an_answer_that_is_not_json_is_a_failure(void **state)
 
 static const char cluster[] =
     "{\"cluster_id\":\"c\",\"name\":\"n1\",\"leader\":\"n1\",\"term\":7,\"revision\":9,"
-    "\"feature_level\":1,\"members\":"
+    "\"feature_level\":1,\"archive\":\"local\",\"members\":"
     "["
     "{\"name\":\"n1\",\"role\":\"voter\",\"api_address\":\"h:1\",\"peer_address\":\"h:2\",\"zone\":"
     "null,"
@@ -372,6 +372,7 @@ static void status_shows_members_and_warns(void **state)
         "term      7\n"
         "revision  9\n"
         "features  1\n"
+        "archive   local: it does not outlive the disk of its node (--archive)\n"
         "asked     n1\n"
         "\n"
         "NAME     ROLE    STATE        LAG   HEARD      API ADDRESS  PEER ADDRESS  ZONE  VERSION\n"
