@@ -386,7 +386,7 @@ static void propose(struct agreement *agreement)
     }
     while (proposer_has_room(proposer) && (proposer->bytes > 0 || !proposer->has_begun)) {
         if (proposer_gathers(proposer, agreement->now_ms)) {
-            agreement->is_gathering = true;
+            agreement->is_gathering = proposer->n_in_flight == 0; /* A commit comes by itself. */
             return;
         }
         if (!propose_one(agreement)) {

@@ -146,7 +146,8 @@ bool proposer_has_room(const struct proposer *proposer)
 bool proposer_gathers(const struct proposer *proposer, uint64_t now_ms)
 {
     return proposer->has_begun && proposer->n_proposed_commands >= PROPOSER_CROWD &&
-           now_ms == proposer->proposed_ms && proposer->bytes < LIMIT_ENTRY_BYTES / 2;
+           (now_ms == proposer->proposed_ms || proposer->n_in_flight > 0) &&
+           proposer->bytes < LIMIT_ENTRY_BYTES / 2;
 }
 
 void proposer_make(struct proposer *proposer, unsigned feature_level, uint16_t flags,

@@ -61,10 +61,11 @@ MUST_USE bool proposer_accept(struct proposer *proposer, uint64_t peer, struct s
 bool proposer_has_room(const struct proposer *proposer);
 
 /* Group commit: an entry costs every node a flush and several wake-ups, whatever is in it. So among
- * many clients (the last entry was PROPOSER_CROWD commands or more) there is one entry for each
- * millisecond of the clock, unless half an entry waits: those who just got their answers come back
- * and share the next one. A few clients never wait. True: propose nothing before the clock moves
- * on. (As commit_delay and commit_siblings of PostgreSQL.) */
+ * many clients (the last entry was PROPOSER_CROWD commands or more) there is one entry at a time,
+ * and one for each millisecond of the clock, unless half an entry waits: who comes meanwhile, those
+ * who just got their answers among them, shares the next one. A few clients never wait. True:
+ * propose nothing before what is in flight is committed and the clock has moved on. (As
+ * commit_delay and commit_siblings of PostgreSQL.) */
 #define PROPOSER_CROWD 8u
 bool proposer_gathers(const struct proposer *proposer, uint64_t now_ms);
 

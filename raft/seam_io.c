@@ -543,8 +543,8 @@ static int on_send(struct raft_io *io, struct raft_io_send *request,
     send->cb = cb;
     amend(seam, &amended);
     if (!may_send(seam, &amended) ||
-        (peer != NULL && message->type == RAFT_APPEND_ENTRIES && peer->queued_bytes > 0 &&
-         peer->queued_bytes + bytes > seam->options.peer_queue_bytes &&
+        (peer != NULL && message->type == RAFT_APPEND_ENTRIES &&
+         peer->queued_bytes >= seam->options.peer_queue_bytes &&
          !MUTATION(peer_queue_never_full))) {
         goto unsent;
     }

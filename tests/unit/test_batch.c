@@ -350,9 +350,10 @@ static void a_crowd_shares_an_entry_and_a_few_clients_never_wait(void **state)
         assert_true(offer(f, PEER, BOOT, sequence++, 10, &refusal));
     }
     propose(f, 11);
-    proposer_committed(&f->proposer, 11);
 
     assert_true(offer(f, PEER, BOOT, sequence++, 10, &refusal));
+    assert_true(proposer_gathers(&f->proposer, NOW_MS + 1)); /* Until that is committed. */
+    proposer_committed(&f->proposer, 11);
     assert_true(proposer_gathers(&f->proposer, NOW_MS));
     assert_false(proposer_gathers(&f->proposer, NOW_MS + 1));
     assert_true(offer(f, PEER, BOOT, sequence++, LIMIT_ENTRY_BYTES / 2, &refusal));
