@@ -107,34 +107,12 @@ void archiver_set_activity(struct archiver *archiver, enum archiver_activity act
 
 /* --- Turns --- */
 
-static void note_lag(struct archiver *archiver)
-{
-    struct journal_statistics journal;
-    uint64_t index = archiver_end_of_chain(archiver);
-    uint64_t bytes;
-
-    journal_statistics(archiver->options.journal, &journal);
-    if (journal.last_index <= index) {
-        archiver->waiting_since_ms = 0;
-    } else if (archiver->waiting_since_ms == 0) {
-        archiver->waiting_since_ms = archiver_now_ms();
-    }
-    bytes =
-        archiver->waiting_since_ms == 0 ? 0 : journal_bytes_after(archiver->options.journal, index);
-    archiver_lock(archiver);
-    archiver->status.lag_entries = journal.last_index > index ? journal.last_index - index : 0;
-    archiver->status.lag_bytes = bytes;
-    archiver->status.lag_ms =
-        archiver->waiting_since_ms == 0 ? 0 : archiver_now_ms() - archiver->waiting_since_ms;
-    archiver_unlock(archiver);
-}
-
 static bool delta_is_due(const struct archiver *archiver, bool is_asked)
 {
-    return archiver->waiting_since_ms != 0 &&
+    return archiver->lag.since_ms != 0 &&
            (is_asked ||
-            archiver_now_ms() - archiver->waiting_since_ms >= archiver->options.schedule.delta_ms ||
-            archiver->status.lag_bytes >= DELTA_BYTES);
+            archiver_now_ms() - archiver->lag.since_ms >= archiver->options.schedule.delta_ms ||
+            archiver->lag.bytes >= DELTA_BYTES);
 }
 
 /* All deltas that are due, up to now. */
@@ -142,14 +120,11 @@ static enum status make_deltas(struct archiver *archiver, bool is_asked, struct 
 {
     enum status status = STATUS_OK;
 
-    note_lag(archiver);
+    archiver_note_lag(archiver);
     while (status == STATUS_OK && !archiver_is_canceled(archiver) &&
            delta_is_due(archiver, is_asked)) {
         status = archiver_make_delta(archiver, error);
-        if (status == STATUS_OK) {
-            archiver->waiting_since_ms = 0; /* What is left came while it was made. */
-        }
-        note_lag(archiver);
+        archiver_note_lag(archiver);
     }
     return status == STATUS_END ? STATUS_OK : status;
 }
@@ -173,6 +148,7 @@ static bool find_way_on(struct archiver *archiver, struct error *error)
 static enum status begin_anew(struct archiver *archiver, struct error *error)
 {
     enum status status = STATUS_OK;
+    struct archiver_lag lag;
 
     log_warn("archive",
              "the chain ends repository=%s index=%" PRIu64
@@ -181,14 +157,17 @@ static enum status begin_anew(struct archiver *archiver, struct error *error)
     if (!find_way_on(archiver, error)) {
         status = archiver_make_full(archiver, error);
     }
-    archiver_lock(archiver);
-    if (status == STATUS_OK) {
-        archiver->status.gaps++;
-        archiver->full_index = archiver->status.last_full.index;
-        archiver_count_catalog(archiver);
+    if (status != STATUS_OK) {
+        return status;
     }
+    archiver_find_lag(archiver, archiver->status.last_full.index, 0, &lag);
+    archiver_lock(archiver);
+    archiver->status.gaps++;
+    archiver->full_index = archiver->status.last_full.index;
+    archiver->lag = lag;
+    archiver_count_catalog(archiver);
     archiver_unlock(archiver);
-    return status;
+    return STATUS_OK;
 }
 
 static enum status archive(struct archiver *archiver, struct error *error)
@@ -240,7 +219,7 @@ static void succeed(struct archiver *archiver, enum archiver_activity rests)
         log_info("archive", "it works again repository=%s", archiver->status.url);
     }
     archiver->n_retries = 0;
-    note_lag(archiver);
+    archiver_note_lag(archiver);
     archiver_lock(archiver);
     archiver->status.activity = rests;
     archiver->status.error[0] = '\0';
@@ -299,7 +278,7 @@ static void turn(struct archiver *archiver)
         succeed(archiver, is_chosen ? ARCHIVER_IDLE : ARCHIVER_STANDBY);
     } else if (!archiver_is_canceled(archiver)) {
         fail(archiver, &error);
-        note_lag(archiver);
+        archiver_note_lag(archiver);
     }
 }
 
@@ -373,7 +352,7 @@ static void init_condition(pthread_cond_t *condition)
 static enum status start(struct archiver *archiver, struct error *error)
 {
     const struct repository_options options = {
-        .url = archiver->url, .data = archiver, .is_canceled = archiver_is_canceled};
+        .url = archiver->url, .data = archiver, .is_canceled = archiver_gives_up};
     enum status status = repository_open(&options, &archiver->repository, error);
     int rv;
 
@@ -460,8 +439,12 @@ uint64_t archiver_ask(struct archiver *archiver)
 
 void archiver_status(struct archiver *archiver, struct archiver_status *status)
 {
+    struct journal_statistics journal;
+
+    journal_statistics(archiver->options.journal, &journal);
     archiver_lock(archiver);
     *status = archiver->status;
+    archiver_tell_lag(archiver, &journal, status);
     archiver_unlock(archiver);
 }
 

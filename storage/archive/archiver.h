@@ -91,7 +91,8 @@ struct archiver_status {
     /* What is not in it yet. */
     uint64_t lag_entries;
     uint64_t lag_bytes;
-    uint64_t lag_ms; /* Since when there is something. */
+    uint64_t lag_ms; /* Since when there is something: what is older is archived. While index is 0,
+                        not known yet. */
     /* What is in it. */
     uint64_t fulls;
     uint64_t deltas;

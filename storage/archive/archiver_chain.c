@@ -59,8 +59,19 @@ static uint64_t replay_bytes_of(const struct catalog *catalog)
     return bytes;
 }
 
+/* The lag behind deltas that end at @last_index. */
+static void find_lag_from(const struct archiver *archiver, uint64_t last_index,
+                          struct archiver_lag *lag)
+{
+    uint64_t index = last_index > archiver->full_index ? last_index : archiver->full_index;
+
+    archiver_find_lag(archiver, index,
+                      index == archiver_end_of_chain(archiver) ? archiver->lag.since_ms : 0, lag);
+}
+
 enum status archiver_load_catalog(struct archiver *archiver, struct error *error)
 {
+    struct archiver_lag lag;
     struct catalog catalog;
     enum status status =
         catalog_load(archiver->repository, archiver->base, archiver->options.keys, &catalog, error);
@@ -69,9 +80,11 @@ enum status archiver_load_catalog(struct archiver *archiver, struct error *error
         return status;
     }
     archiver->replay_bytes = replay_bytes_of(&catalog);
+    find_lag_from(archiver, catalog.last_index, &lag);
     archiver_lock(archiver);
     catalog_close(&archiver->catalog);
     archiver->catalog = catalog;
+    archiver->lag = lag;
     archiver_count_catalog(archiver);
     archiver_unlock(archiver);
     archiver->has_catalog = true;
@@ -82,8 +95,11 @@ enum status archiver_load_catalog(struct archiver *archiver, struct error *error
 static void add_delta(struct archiver *archiver, const struct delta_facts *facts, uint64_t bytes)
 {
     struct catalog *catalog = &archiver->catalog;
+    struct archiver_lag lag;
 
+    find_lag_from(archiver, facts->last_index, &lag);
     archiver_lock(archiver);
+    archiver->lag = lag;
     catalog->deltas =
         memory_resize(catalog->deltas, (catalog->n_deltas + 1) * sizeof *catalog->deltas);
     catalog->deltas[catalog->n_deltas++] =
@@ -172,6 +188,7 @@ static enum status on_progress(void *data, uint64_t bytes, struct error *error)
     struct archiver *archiver = data;
 
     pace_spend(&archiver->pace, bytes);
+    (void)archiver_gives_up(archiver); /* It is asked below, too. */
     archiver_lock(archiver);
     while (!archiver_is_canceled(archiver) && !pace_allows(&archiver->pace, archiver_now_ms())) {
         archiver_wait_for(archiver, pace_wait_ms(&archiver->pace));

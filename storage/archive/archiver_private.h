@@ -11,6 +11,14 @@
 #include "daemon/base/pace.h"
 #include "storage/archive/archiver.h"
 
+/* How far the chain is behind what was executed. */
+struct archiver_lag {
+    uint64_t noted_ms; /* When that was looked at; 0: never. */
+    uint64_t since_ms; /* Since when something was not archived by then; 0: nothing was. */
+    uint64_t entries;
+    uint64_t bytes;
+};
+
 struct archiver {
     struct archiver_options options;
     char *url;
@@ -26,7 +34,6 @@ struct archiver {
     char cluster_id[NAMES_CLUSTER_BYTES + 1];
     char base[NAMES_BASE_BYTES];
     bool has_catalog;
-    uint64_t waiting_since_ms; /* Since when something is not archived; 0: nothing. */
     uint64_t prune_due_ms;
     uint64_t watch_due_ms;
     uint64_t verify_due_ms;
@@ -44,8 +51,9 @@ struct archiver {
     pthread_mutex_t mutex; /* Guards what follows. */
     pthread_cond_t wake;
     uint64_t n_asked;
-    struct archiver_status status;
-    struct catalog catalog; /* Changed by the thread alone. */
+    struct archiver_lag lag;
+    struct archiver_status status; /* Its lag is told when it is asked for. */
+    struct catalog catalog;        /* Changed by the thread alone. */
 };
 
 /* archiver.c */
@@ -61,6 +69,20 @@ void archiver_set_activity(struct archiver *archiver, enum archiver_activity act
 bool archiver_is_canceled(void *archiver);
 /* Wait until woken, for @ms at most. With the lock held. */
 void archiver_wait_for(struct archiver *archiver, uint64_t ms);
+
+/* archiver_lag.c: without the lock held, if nothing else is said. */
+
+/* The lag of a chain that ends at @index. @since_ms: as long as it has been so, if it ended there
+ * before; else 0. */
+void archiver_find_lag(const struct archiver *archiver, uint64_t index, uint64_t since_ms,
+                       struct archiver_lag *lag);
+/* Look how far the chain is behind now. */
+void archiver_note_lag(struct archiver *archiver);
+/* archiver_is_canceled(), for what takes long: the lag goes on to be seen meanwhile. */
+bool archiver_gives_up(void *archiver);
+/* What @status says of it now. With the lock held. */
+void archiver_tell_lag(const struct archiver *archiver, const struct journal_statistics *journal,
+                       struct archiver_status *status);
 
 /* archiver_chain.c */
 

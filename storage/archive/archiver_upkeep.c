@@ -221,7 +221,7 @@ static enum status restore_to(struct archiver *archiver, const char *directory,
         .to_revision = UINT64_MAX,
         .to_time_ms = draw_point_ms(archiver),
         .data = archiver,
-        .is_canceled = archiver_is_canceled,
+        .is_canceled = archiver_gives_up,
     };
     struct restore *restore;
     enum status status = restore_open(&options, &restore, error);
