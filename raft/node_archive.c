@@ -52,7 +52,8 @@ static bool can_archive(const struct node_member *member)
 
 /* The well member with the lowest id, the leader only if there is no other. Each node judges by
  * what it knows; that two think it of themselves for a while, or nobody does, costs nothing but
- * time. */
+ * time. One that has started and does not know yet what was acknowledged before would call the
+ * archive complete when it is not. */
 static bool is_chosen(void *data)
 {
     struct node_status *status = get_status(data);
@@ -68,7 +69,7 @@ static bool is_chosen(void *data)
         }
     }
     chosen = chosen == 0 ? status->leader_id : chosen;
-    is_own = chosen != 0 && chosen == status->id;
+    is_own = chosen != 0 && chosen == status->id && (status->causes & NODE_CAUSE_BEHIND) == 0;
     free(status);
     return is_own;
 }
