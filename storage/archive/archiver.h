@@ -98,7 +98,7 @@ struct archiver_status {
     uint64_t deltas;
     uint64_t bytes;
     uint64_t held; /* Objects that were to be removed last, and are held for longer. */
-    struct catalog_full last_full; /* directory "": none. */
+    struct catalog_full last_full; /* That is whole; directory "": none. */
     uint64_t restore_ms;           /* That a restore of all of it would take, about. */
     /* The last restore that was tried and gave what it should. */
     uint64_t verified_ms; /* By the wall clock; 0: none since the start. */

@@ -24,6 +24,17 @@ uint64_t archiver_end_of_chain(const struct archiver *archiver)
     return index > archiver->full_index ? index : archiver->full_index;
 }
 
+/* What a restore can begin with; NULL: nothing. */
+static const struct catalog_full *newest_whole(const struct catalog *catalog)
+{
+    for (size_t i = catalog->n_fulls; i > 0; i--) {
+        if (catalog->fulls[i - 1].is_whole) {
+            return &catalog->fulls[i - 1];
+        }
+    }
+    return NULL;
+}
+
 static uint64_t estimate_restore_ms(const struct archiver *archiver)
 {
     return archiver->status.last_full.content_bytes / IMPORT_BYTES_PER_MS +
@@ -35,6 +46,7 @@ void archiver_count_catalog(struct archiver *archiver)
 {
     struct archiver_status *status = &archiver->status;
     const struct catalog *catalog = &archiver->catalog;
+    const struct catalog_full *newest = newest_whole(catalog);
 
     status->index = archiver_end_of_chain(archiver);
     status->revision = catalog->last_revision;
@@ -42,15 +54,15 @@ void archiver_count_catalog(struct archiver *archiver)
     status->fulls = catalog->n_fulls;
     status->deltas = catalog->n_deltas;
     status->bytes = catalog->bytes;
-    status->last_full = catalog->n_fulls == 0 ? (struct catalog_full){.index = 0}
-                                              : catalog->fulls[catalog->n_fulls - 1];
+    status->last_full = newest == NULL ? (struct catalog_full){.index = 0} : *newest;
     status->restore_ms = estimate_restore_ms(archiver);
 }
 
 /* Packed bytes of deltas stand for three times as many. */
 static uint64_t replay_bytes_of(const struct catalog *catalog)
 {
-    uint64_t from = catalog->n_fulls == 0 ? 0 : catalog->fulls[catalog->n_fulls - 1].index;
+    const struct catalog_full *newest = newest_whole(catalog);
+    uint64_t from = newest == NULL ? 0 : newest->index;
     uint64_t bytes = 0;
 
     for (size_t i = 0; i < catalog->n_deltas; i++) {
@@ -199,6 +211,23 @@ static enum status on_progress(void *data, uint64_t bytes, struct error *error)
                : STATUS_OK;
 }
 
+/* What the repository has of a full that was just made: it may have kept less than it was given. */
+static enum status check_full(const struct archiver *archiver, const char *directory,
+                              struct error *error)
+{
+    const struct catalog *catalog = &archiver->catalog;
+
+    for (size_t i = catalog->n_fulls; i > 0; i--) {
+        if (strcmp(catalog->fulls[i - 1].directory, directory) == 0 &&
+            catalog->fulls[i - 1].is_whole) {
+            return STATUS_OK;
+        }
+    }
+    return error_set(error, STATUS_CORRUPT,
+                     "the full \"%s\" was made, but is not listed whole in %s", directory,
+                     repository_url(archiver->repository));
+}
+
 enum status archiver_make_full(struct archiver *archiver, struct error *error)
 {
     const struct full_making making = {
@@ -241,7 +270,7 @@ enum status archiver_make_full(struct archiver *archiver, struct error *error)
     archiver->status.made_bytes +=
         archiver->catalog.bytes > bytes_before ? archiver->catalog.bytes - bytes_before : 0;
     archiver_unlock(archiver);
-    return status;
+    return status == STATUS_OK ? check_full(archiver, directory, error) : status;
 }
 
 static uint64_t wall_age_ms(uint64_t then_ms)

@@ -10,6 +10,7 @@
 /* What is listed of one full. */
 struct listed {
     uint64_t bytes;
+    uint64_t segment_bytes; /* Of these. */
     unsigned n_segments;
     bool has_manifest;
 };
@@ -57,6 +58,7 @@ static void add_full_object(struct loading *loading, const struct names_parsed *
         return;
     }
     listed->n_segments++;
+    listed->segment_bytes += object->size_bytes;
     loading->segments = grow(loading->segments, loading->n_segments, sizeof *loading->segments);
     loading->segments[loading->n_segments].index = parsed->index;
     (void)snprintf(loading->segments[loading->n_segments].name, NAMES_BYTES, "%s",
@@ -108,7 +110,7 @@ static enum status read_manifest(struct repository *repository, const struct lis
     full->content_bytes = manifest.content_bytes;
     full->records = manifest.records;
     full->n_segments = manifest.n_segments;
-    full->is_whole = listed->n_segments == manifest.n_segments && listed->bytes > bytes;
+    full->is_whole = listed->n_segments == manifest.n_segments && listed->segment_bytes == bytes;
     manifest_close(&manifest);
     return STATUS_OK;
 }
