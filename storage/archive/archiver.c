@@ -13,6 +13,7 @@
  *   catalog is loaded anew.
  * - Another archiver has written what this one was about to: its delta is read, and the chain goes
  *   on behind it.
+ * - What is there is of another history: that is told, and nothing is written (archiver_history.c).
  * - What is executed comes faster than it is archived: the journal keeps it, and the lag shows. */
 #include <errno.h>
 #include <inttypes.h>
@@ -173,9 +174,16 @@ static enum status begin_anew(struct archiver *archiver, struct error *error)
 static enum status archive(struct archiver *archiver, struct error *error)
 {
     bool is_asked = archiver->asked > archiver->status.completed;
-    enum status status = archiver->has_catalog ? STATUS_OK : archiver_load_catalog(archiver, error);
+    enum status status = STATUS_OK;
     bool has_full;
 
+    if (!archiver->has_catalog) {
+        archiver->knows_history = false;
+        status = archiver_load_catalog(archiver, error);
+    }
+    if (status == STATUS_OK) {
+        status = archiver_check_end(archiver, error);
+    }
     if (status == STATUS_OK) { /* First: it may make room for the rest. */
         status = archiver_prune_when_due(archiver, error);
     }

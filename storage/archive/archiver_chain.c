@@ -135,6 +135,9 @@ static enum status go_behind(struct archiver *archiver, uint64_t first_index, st
                                     archiver->options.keys, &facts, error);
 
     if (status == STATUS_OK) {
+        status = archiver_check_history(archiver, &facts, error);
+    }
+    if (status == STATUS_OK) {
         archiver_lock(archiver);
         archiver->status.fenced++;
         archiver_unlock(archiver);

@@ -34,6 +34,8 @@ struct archiver {
     char cluster_id[NAMES_CLUSTER_BYTES + 1];
     char base[NAMES_BASE_BYTES];
     bool has_catalog;
+    bool knows_history;      /* The deltas that were found there are of this cluster's. */
+    uint64_t ahead_since_ms; /* That the chain is, of what was executed; 0: it is not. */
     uint64_t prune_due_ms;
     uint64_t watch_due_ms;
     uint64_t verify_due_ms;
@@ -83,6 +85,16 @@ bool archiver_gives_up(void *archiver);
 /* What @status says of it now. With the lock held. */
 void archiver_tell_lag(const struct archiver *archiver, const struct journal_statistics *journal,
                        struct archiver_status *status);
+
+/* archiver_history.c */
+
+/* STATUS_MISMATCH: the state was another one at the end of this delta of the chain. STATUS_OK also
+ * if that is not known. */
+MUST_USE enum status archiver_check_history(struct archiver *archiver,
+                                            const struct delta_facts *facts, struct error *error);
+/* The same of the chain's last delta, once for each catalog that is loaded by who archives.
+ * STATUS_MISMATCH also if the chain has been ahead of this cluster for long. */
+MUST_USE enum status archiver_check_end(struct archiver *archiver, struct error *error);
 
 /* archiver_chain.c */
 
