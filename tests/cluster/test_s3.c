@@ -13,110 +13,24 @@
 #include <cmocka.h>
 
 #include "storage/archive/s3_call.h"
-#include "tests/lib/cluster.h"
-#include "tests/lib/deadline.h"
-#include "tests/lib/ports.h"
 #include "tests/lib/process.h"
 #include "tests/lib/repository_contract.h"
+#include "tests/lib/rgw_server.h"
 
 #define TEST_LIMIT_S 300
-#define READY_MS     120000
 #define NOT_RUN      77 /* Automake calls it SKIP. */
 #define RACES        40
-#define MAX_PATH     512
 
-/* Of all tests: the server, and a key for it. */
-static struct {
-    char directory[MAX_PATH / 2];
-    char ready[MAX_PATH];
-    char log[MAX_PATH];
-    unsigned port;
-    struct process process;
-    char access_key[64];
-    char secret_key[64];
-} server;
-
-/* --- The server --- */
-
-static bool has_program(const char *name)
-{
-    char command[128];
-
-    (void)snprintf(command, sizeof command, "command -v %s >/dev/null", name);
-    return system(command) == 0;
-}
-
-static bool is_ready_or_ended(void *data)
-{
-    (void)data;
-    return access(server.ready, F_OK) == 0 || !process_is_alive(&server.process);
-}
-
-static void read_key(void)
-{
-    FILE *file = fopen(server.ready, "r");
-
-    if (file == NULL) {
-        fail_msg("the server did not get ready; see %s", server.log);
-        return;
-    }
-    assert_int_equal(fscanf(file, "%63s %63s", server.access_key, server.secret_key), 2);
-    assert_int_equal(fclose(file), 0);
-}
-
-static void set_key(const char *access_key, const char *secret_key)
-{
-    (void)setenv("AWS_ACCESS_KEY_ID", access_key, 1);
-    (void)setenv("AWS_SECRET_ACCESS_KEY", secret_key, 1);
-    (void)unsetenv("AWS_SESSION_TOKEN");
-}
+static struct rgw_server server; /* Of all tests. */
 
 static int start_server(void **state)
 {
-    const char *script = getenv("HOLDFAST_CEPH_RGW");
-    const char *parent = getenv("TMPDIR");
-    char monitor_port[16];
-    char port[16];
-    const char *arguments[] = {"/bin/bash",
-                               script == NULL ? "tests/services/ceph-rgw" : script,
-                               server.directory,
-                               monitor_port,
-                               port,
-                               NULL};
-
     (void)state;
-    (void)snprintf(server.directory, sizeof server.directory, "%s/holdfast-s3-XXXXXX",
-                   parent == NULL ? "/tmp" : parent);
-    assert_non_null(mkdtemp(server.directory));
-    (void)snprintf(server.ready, sizeof server.ready, "%s/ready", server.directory);
-    (void)snprintf(server.log, sizeof server.log, "%s/start.log", server.directory);
-    server.port = port_take();
-    (void)snprintf(monitor_port, sizeof monitor_port, "%u", port_take());
-    (void)snprintf(port, sizeof port, "%u", server.port);
-    assert_true(process_start(&server.process, arguments, NULL, server.log));
-    (void)wait_until(is_ready_or_ended, NULL, READY_MS);
-    read_key();
+    rgw_server_start(&server);
     return 0;
 }
 
-/* And all that it started. What it wrote stays if a test failed. */
-static void stop_server(bool has_failed)
-{
-    process_kill(&server.process);
-    if (has_failed) {
-        print_message("the server's logs are in %s\n", server.directory);
-    } else {
-        (void)remove_tree(server.directory);
-    }
-}
-
 /* --- What all tests do --- */
-
-static void write_url(char url[MAX_PATH], const char *place, const char *settings)
-{
-    (void)snprintf(url, MAX_PATH, "s3://%s?endpoint=http://127.0.0.1:%u%s", place, server.port,
-                   settings);
-}
 
 static struct repository *open_url(const char *url)
 {
@@ -132,44 +46,27 @@ static struct repository *open_url(const char *url)
 
 static struct repository *open_place(const char *place, const char *settings)
 {
-    char url[MAX_PATH];
+    char url[RGW_SERVER_URL_BYTES];
 
-    write_url(url, place, settings);
+    rgw_server_url(&server, place, settings, url);
     return open_url(url);
 }
 
 static void open_service(struct s3_service *service, const char *place)
 {
     struct s3_settings settings;
-    char url[MAX_PATH];
+    char url[RGW_SERVER_URL_BYTES];
 
-    write_url(url, place, "");
+    rgw_server_url(&server, place, "", url);
     assert_int_equal(s3_settings_parse(url, &settings, NULL), STATUS_OK);
     s3_service_open(service, &settings, NULL, NULL);
-}
-
-static void make_bucket(const char *bucket, bool has_locks)
-{
-    struct s3_call call = {.method = "PUT", .max_body = 65536};
-    struct error error = {.text = ""};
-    struct s3_service service;
-
-    if (has_locks) {
-        call.fields[0] = (struct sigv4_pair){"x-amz-bucket-object-lock-enabled", "true"};
-    }
-    open_service(&service, bucket);
-    if (s3_call_run(&service, &call, &error) != STATUS_OK) {
-        fail_msg("%s", error.text);
-    }
-    s3_call_close(&call);
-    s3_service_close(&service);
 }
 
 static int setup(void **state)
 {
     (void)state;
-    set_key(server.access_key, server.secret_key);
-    make_bucket("archive", false); /* It is fine if it is there. */
+    rgw_server_set_key(server.access_key, server.secret_key);
+    rgw_server_make_bucket(&server, "archive", false);
     return 0;
 }
 
@@ -207,11 +104,11 @@ static void the_contract_is_kept_below_a_prefix(void **state)
 
 static void the_contract_is_kept_with_the_bucket_in_the_host(void **state)
 {
-    char url[MAX_PATH];
+    char url[RGW_SERVER_URL_BYTES];
     struct repository *repository;
 
     (void)state;
-    make_bucket("whole", false);
+    rgw_server_make_bucket(&server, "whole", false);
     /* libcurl takes every name below localhost for this machine. */
     (void)snprintf(url, sizeof url, "s3://whole?endpoint=http://localhost:%u&path-style=false",
                    server.port);
@@ -241,9 +138,9 @@ static void assert_refused(const char *code)
 static void wrong_keys_are_refused(void **state)
 {
     (void)state;
-    set_key(server.access_key, "not-the-secret");
+    rgw_server_set_key(server.access_key, "not-the-secret");
     assert_refused("SignatureDoesNotMatch");
-    set_key("AKNOBODY", server.secret_key);
+    rgw_server_set_key("AKNOBODY", server.secret_key);
     assert_refused("InvalidAccessKeyId");
 }
 
@@ -387,7 +284,7 @@ static void what_is_held_cannot_be_removed(void **state)
     struct error error = {.text = ""};
 
     (void)state;
-    make_bucket("held", true);
+    rgw_server_make_bucket(&server, "held", true);
     repository = open_place("held/x", "&object-lock=compliance&retain-days=1");
     s3_set_limits(repository, &trusting); /* See the next but one. */
     if (put(repository, "a/b", "content", &error) != STATUS_OK) {
@@ -410,7 +307,7 @@ static void what_was_held_is_removed_with_its_version(void **state)
     unsigned n = 0;
 
     (void)state;
-    make_bucket("versions", true);
+    rgw_server_make_bucket(&server, "versions", true);
     holder = open_place("versions", "&object-lock=compliance&retain-days=1");
     repository = open_place("versions", "");
     s3_set_limits(repository, &trusting);
@@ -431,7 +328,7 @@ static void who_lets_two_create_one_object_is_found_out(void **state)
     struct error error = {.text = ""};
 
     (void)state;
-    make_bucket("careless", true);
+    rgw_server_make_bucket(&server, "careless", true);
     repository = open_place("careless", "");
     if (put(repository, "x", "1", &error) == STATUS_OK) {
         assert_int_equal(put(repository, "x", "2", &error), STATUS_EXISTS);
@@ -460,13 +357,11 @@ int main(void)
     int failed;
 
     process_limit_test(TEST_LIMIT_S);
-    if (!has_program("radosgw") || !has_program("ceph-mon") || !has_program("ceph-osd") ||
-        !has_program("ceph")) {
-        print_message("*** NOT RUN: S3 against a real server needs radosgw, ceph-mon, ceph-osd and "
-                      "ceph-common ***\n");
+    if (rgw_server_missing() != NULL) {
+        print_message("*** NOT RUN: %s ***\n", rgw_server_missing());
         return NOT_RUN;
     }
     failed = cmocka_run_group_tests(tests, start_server, NULL);
-    stop_server(failed != 0);
+    rgw_server_stop(&server, failed == 0);
     return failed;
 }
