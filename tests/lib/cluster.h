@@ -16,7 +16,7 @@
 #define CLUSTER_MAX_NODES    9 /* ... and of those that add some. */
 #define CLUSTER_MAX_PATH     160
 #define CLUSTER_MAX_LAUNCHER 10
-#define CLUSTER_MAX_EXTRA    5
+#define CLUSTER_MAX_EXTRA    7
 #define CLUSTER_READY_MS     20000 /* A node has to be ready by then, on a busy machine too. */
 #define CLUSTER_SETTLE_MS    20000 /* Nodes have to agree by then. */
 #define CLUSTER_NOBODY       CLUSTER_MAX_NODES

@@ -288,6 +288,7 @@ static void *run(void *data)
     struct http_response response = {0};
     struct write_sample request;
     bool good = true;
+    unsigned rest_ms;
     uint64_t n;
 
     for (n = 1; good && !atomic_load(&writer->all->stopping); n++) {
@@ -299,7 +300,8 @@ static void *run(void *data)
         if (good && last_record(writer, WRITE_PUT) != NULL && random_next(&writer->random) % 2) {
             good = read_back(writer);
         }
-        pause_ms(BETWEEN);
+        rest_ms = atomic_load(&writer->all->rest_ms);
+        pause_ms(rest_ms == 0 ? BETWEEN : rest_ms);
     }
     http_response_close(&response);
     return NULL;

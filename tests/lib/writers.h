@@ -65,7 +65,9 @@ struct writer {
 struct writers {
     struct cluster *cluster;
     atomic_bool stopping;
-    atomic_bool disks_may_be_full;     /* Set by the test: 507 is a reason to try again. */
+    atomic_bool disks_may_be_full; /* Set by the test: 507 is a reason to try again. */
+    atomic_uint rest_ms;           /* The same: between two operations; 0: a few. A session takes
+                                      50 000 events, which half of all operations add to one. */
     atomic_uint_fast64_t acknowledged; /* Operations of all writers. */
     atomic_uint_fast64_t revision;     /* The highest that any of them was told. */
     struct writer writers[WRITERS];
