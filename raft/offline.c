@@ -29,15 +29,14 @@
 #include "raft/segments.h"
 #include "storage/archive/restore.h"
 #include "storage/entry.h"
-#include "storage/feature.h"
 #include "storage/image_file.h"
 #include "storage/image_import.h"
 #include "storage/rebase.h"
+#include "storage/replay.h"
 
 #define ENTRY_OF_COMMANDS 1 /* libraft's RAFT_COMMAND, as it is on disk. */
 #define RECOVER           "holdfast recover"
 #define RESTORE           "holdfast restore"
-#define FLUSH_BYTES       (LIMIT_FLUSH_BYTES / 2)
 
 /* --- Looking --- */
 
@@ -206,63 +205,29 @@ bool offline_is_newer(const struct offline_facts *a, const struct offline_facts 
 
 /* --- Executing what the log has --- */
 
-struct replay {
-    struct machine *machine;
-    struct store *store;
-    size_t bytes; /* Executed and not flushed. */
-    uint64_t last_index;
-};
-
-static void on_result(void *data, uint32_t bundle, uint32_t command, struct slice result)
-{
-    (void)data;
-    (void)bundle;
-    (void)command;
-    (void)result;
-}
-
-static enum status flush(struct replay *replay, struct error *error)
-{
-    bool frozen = false;
-    enum status status;
-
-    machine_set_stored(replay->machine, replay->last_index);
-    status = machine_freeze(replay->machine, &frozen, error);
-    if (status == STATUS_OK && frozen) {
-        status = store_flush(replay->store, error);
-    }
-    replay->bytes = 0;
-    return status;
-}
-
 static enum status on_entry(void *data, uint64_t index, uint64_t term, uint8_t type,
                             struct slice bytes, struct error *error)
 {
     struct replay *replay = data;
-    enum status status;
 
-    status = type == ENTRY_OF_COMMANDS
-                 ? machine_execute(replay->machine, index, term, bytes, on_result, NULL, error)
-                 : machine_skip_to(replay->machine, index, term, error);
-    replay->bytes += bytes.size;
-    replay->last_index = index;
-    return status == STATUS_OK && replay->bytes >= FLUSH_BYTES ? flush(replay, error) : status;
+    return replay_execute(replay, index, term, type == ENTRY_OF_COMMANDS ? &bytes : NULL, error);
 }
 
-static enum status replay_log(struct replay *replay, const char *log, uint64_t after,
+static enum status replay_log(struct store *store, const char *log, uint64_t after,
                               struct error *error)
 {
     struct segments_summary summary;
-    enum status status = machine_open(replay->store, FEATURE_LEVEL, &replay->machine, error);
+    struct replay *replay;
+    enum status status = replay_open(store, REPLAY_OWN_LOG, &replay, error);
 
     if (status != STATUS_OK) {
         return status;
     }
     status = segments_read(log, after, on_entry, replay, &summary, error);
     if (status == STATUS_OK) {
-        status = flush(replay, error);
+        status = replay_flush(replay, error);
     }
-    machine_close(replay->machine);
+    replay_close(replay);
     return status;
 }
 
@@ -353,10 +318,11 @@ static enum status conclude(struct identity_directory *directory, const struct o
 /* --- Recovering --- */
 
 static enum status recover_state(const struct identity_directory *directory,
-                                 const struct offline_facts *facts, struct replay *replay,
-                                 struct offline_made *made, struct error *error)
+                                 const struct offline_facts *facts, struct offline_made *made,
+                                 struct error *error)
 {
     const char *raft = identity_raft_directory(directory);
+    struct store *store;
     uint64_t term = 0;
     enum status status;
 
@@ -370,17 +336,17 @@ static enum status recover_state(const struct identity_directory *directory,
                                identity_state_directory(directory), error);
     }
     if (status == STATUS_OK) {
-        status = open_store(identity_state_directory(directory), &replay->store, error);
+        status = open_store(identity_state_directory(directory), &store, error);
     }
     if (status != STATUS_OK) {
         return status;
     }
-    status = replay_log(replay, raft, facts->state.applied_index, error);
+    status = replay_log(store, raft, facts->state.applied_index, error);
     if (status == STATUS_OK) {
-        status = rebase_state(replay->store, facts->last_index, highest(term, facts->last_term),
-                              made, error);
+        status =
+            rebase_state(store, facts->last_index, highest(term, facts->last_term), made, error);
     }
-    store_close(replay->store);
+    store_close(store);
     return status;
 }
 
@@ -398,7 +364,7 @@ static const struct identity_member *own_member(const struct identity *identity)
 }
 
 static enum status recover(struct identity_directory *directory, struct offline_facts *facts,
-                           struct replay *replay, struct offline_made *made, struct error *error)
+                           struct offline_made *made, struct error *error)
 {
     const struct identity_member *self = own_member(&facts->identity);
     enum status status = STATUS_OK;
@@ -427,19 +393,18 @@ static enum status recover(struct identity_directory *directory, struct offline_
         return identity_end_change(directory, &made->identity, error);
     }
     draw_identity(&made->identity, facts->identity.name, self->peer_address, self->api_address);
-    status = recover_state(directory, facts, replay, made, error);
+    status = recover_state(directory, facts, made, error);
     return status == STATUS_OK ? conclude(directory, made, error) : status;
 }
 
 enum status offline_recover(const char *path, struct offline_made *made, struct error *error)
 {
     struct offline_facts *facts = memory_new_zeroed(1, sizeof *facts); /* Large for a stack. */
-    struct replay replay = {.bytes = 0};
     struct identity_directory *directory;
     enum status status = open_member(path, RECOVER, &directory, facts, error);
 
     if (status == STATUS_OK) {
-        status = recover(directory, facts, &replay, made, error);
+        status = recover(directory, facts, made, error);
         identity_close(directory);
     }
     free(facts);

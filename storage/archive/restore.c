@@ -4,14 +4,11 @@
 #include <stdlib.h>
 
 #include "daemon/base/check.h"
-#include "daemon/base/limits.h"
 #include "daemon/base/memory.h"
 #include "storage/archive/catalog.h"
 #include "storage/archive/full.h"
 #include "storage/image_import.h"
-#include "storage/machine.h"
-
-#define FLUSH_BYTES (LIMIT_FLUSH_BYTES / 2)
+#include "storage/replay.h"
 
 struct restore {
     struct restore_options options;
@@ -26,8 +23,7 @@ struct restore {
     struct image_import *import;
     struct buffer piece; /* Of the image; whole pieces are fed and taken away. */
     struct store *store;
-    struct machine *machine;
-    size_t unflushed_bytes;
+    struct replay *replay;
     uint64_t replayed_bytes;
     bool has_arrived; /* The next step is behind the wanted point. */
 };
@@ -299,37 +295,21 @@ static enum status import_full(struct restore *restore, const char *directory, s
 
 /* --- The deltas --- */
 
-static void on_result(void *data, uint32_t bundle, uint32_t command, struct slice result)
-{
-    (void)data; /* Nobody waits for an answer. */
-    (void)bundle;
-    (void)command;
-    (void)result;
-}
-
-static enum status flush(struct restore *restore, struct error *error)
-{
-    bool frozen = false;
-    enum status status = machine_freeze(restore->machine, &frozen, error);
-
-    if (status == STATUS_OK && frozen) {
-        status = store_flush(restore->store, error);
-    }
-    restore->unflushed_bytes = 0;
-    return status;
-}
-
 static enum status check_step(struct restore *restore, const struct step *step, struct error *error)
 {
     struct restore_facts *facts = &restore->facts;
+    uint64_t revision;
+    enum status status = replay_look(restore->replay, facts->hash, &revision, error);
 
-    machine_state_hash(restore->machine, facts->hash);
+    if (status != STATUS_OK) {
+        return status;
+    }
     if (facts->hash[0] != step->hash[0] || facts->hash[1] != step->hash[1] ||
-        machine_revision(restore->machine) != step->revision) {
+        revision != step->revision) {
         return error_set(error, STATUS_CORRUPT,
                          "at index %" PRIu64 " the restored state is not what it was: revision "
                          "%" PRIu64 " instead of %" PRIu64 ", or another hash",
-                         step->index, machine_revision(restore->machine), step->revision);
+                         step->index, revision, step->revision);
     }
     facts->index = step->index;
     facts->term = step->term;
@@ -341,23 +321,11 @@ static enum status check_step(struct restore *restore, const struct step *step, 
 
 static enum status execute(struct restore *restore, const struct step *step, struct error *error)
 {
-    enum status status = step->entry.size > 0
-                             ? machine_execute(restore->machine, step->index, step->term,
-                                               step->entry, on_result, NULL, error)
-                             : machine_skip_to(restore->machine, step->index, step->term, error);
+    enum status status = replay_execute(restore->replay, step->index, step->term,
+                                        step->entry.size > 0 ? &step->entry : NULL, error);
 
-    if (status == STATUS_OK) {
-        status = machine_commit(restore->machine, error);
-    }
-    if (status == STATUS_OK) {
-        status = check_step(restore, step, error);
-    }
-    restore->unflushed_bytes += step->entry.size;
     restore->replayed_bytes += step->entry.size;
-    if (status == STATUS_OK && restore->unflushed_bytes >= FLUSH_BYTES) {
-        status = flush(restore, error);
-    }
-    return status;
+    return status == STATUS_OK ? check_step(restore, step, error) : status;
 }
 
 static enum status on_step(void *data, const struct step *step, struct error *error)
@@ -409,7 +377,7 @@ static enum status replay(struct restore *restore, struct error *error)
         status = replay_delta(restore, &catalog->deltas[i], error);
     }
     if (status == STATUS_OK) {
-        status = flush(restore, error);
+        status = replay_flush(restore->replay, error);
     }
     if (status == STATUS_OK && restore->options.to_revision != UINT64_MAX &&
         restore->facts.revision < restore->options.to_revision && !restore->has_arrived) {
@@ -424,8 +392,12 @@ static enum status check_full(struct restore *restore, struct error *error)
 {
     const struct manifest *manifest = &restore->manifest;
     struct restore_facts *facts = &restore->facts;
+    uint64_t revision;
+    enum status status = replay_look(restore->replay, facts->hash, &revision, error);
 
-    machine_state_hash(restore->machine, facts->hash);
+    if (status != STATUS_OK) {
+        return status;
+    }
     facts->term = manifest->facts.state.applied_term;
     if (memcmp(facts->hash, manifest->state_hash, sizeof facts->hash) != 0) {
         return error_set(error, STATUS_CORRUPT,
@@ -446,13 +418,13 @@ enum status restore_run(struct restore *restore, const char *directory, struct e
     if (status != STATUS_OK) {
         return status;
     }
-    status = machine_open(restore->store, FEATURE_LEVEL, &restore->machine, error);
+    status = replay_open(restore->store, REPLAY_ARCHIVE, &restore->replay, error);
     if (status == STATUS_OK) {
         status = check_full(restore, error);
         if (status == STATUS_OK) {
             status = replay(restore, error);
         }
-        machine_close(restore->machine);
+        replay_close(restore->replay);
     }
     store_close(restore->store);
     return status;
