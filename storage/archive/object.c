@@ -18,7 +18,6 @@
 #define BLOCK_HEAD_BYTES 12u
 #define MAX_HEADER_BYTES (16u << 10)
 #define ZSTD_LEVEL       1
-#define READ_BYTES       (4u << 20)
 
 /* What seals or opens the blocks of one object. */
 struct sealing {
@@ -269,7 +268,7 @@ static enum status want(struct reader *reader, size_t size)
 
     while (reader->bytes.size < size && !reader->is_at_end) {
         size_t before = reader->bytes.size;
-        size_t wanted = reading->on_content == NULL ? MAX_HEADER_BYTES : READ_BYTES;
+        size_t wanted = reading->on_content == NULL ? MAX_HEADER_BYTES : OBJECT_READ_BYTES;
         enum status status = repository_read(reading->repository, reading->name, reader->offset,
                                              wanted, &reader->bytes, reader->error);
         size_t got = reader->bytes.size - before;

@@ -25,6 +25,8 @@
 /* Content of an object that it certainly can hold. */
 #define OBJECT_CONTENT_BYTES (60u << 20)
 #define OBJECT_FACTS_BYTES   4096u
+/* Of an object that are asked for at a time. */
+#define OBJECT_READ_BYTES (4u << 20)
 
 enum object_kind { OBJECT_SEGMENT = 1, OBJECT_DELTA = 2 };
 enum object_codec { OBJECT_PLAIN = 0, OBJECT_ZSTD = 1 };
