@@ -46,6 +46,7 @@ static void append_repository(struct buffer *text, size_t number,
     render_member_number(text, ",\"restore_ms\":", status->restore_ms);
     render_member_number(text, ",\"fulls\":", status->fulls);
     render_member_number(text, ",\"deltas\":", status->deltas);
+    render_member_number(text, ",\"merged\":", status->merged);
     render_member_number(text, ",\"bytes\":", status->bytes);
     render_member_time_or_null(text, ",\"verified_at\":", status->verified_ms);
     render_member_number(text, ",\"verified_revision\":", status->verified_revision);

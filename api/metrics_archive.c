@@ -54,15 +54,18 @@ VALUE(lag_entries)
 VALUE(lag_bytes)
 VALUE(fulls)
 VALUE(deltas)
+VALUE(merged)
 VALUE(bytes)
 VALUE(made_fulls)
 VALUE(made_deltas)
+VALUE(made_merged)
 VALUE(made_bytes)
 VALUE(failures)
 VALUE(gaps)
 VALUE(fenced)
 VALUE(pruned_bytes)
 VALUE(held)
+VALUE(damaged)
 
 static uint64_t get_is_active(const struct archiver_status *status)
 {
@@ -120,9 +123,13 @@ static const struct series all_series[] = {
     {"holdfast_archive_verify_seconds", "gauge", "How long that took.", get_verify_seconds},
     {"holdfast_archive_fulls", "gauge", "Fulls in the repository.", get_fulls},
     {"holdfast_archive_deltas", "gauge", "Deltas in the repository.", get_deltas},
+    {"holdfast_archive_merged", "gauge", "Objects in the repository that are many deltas each.",
+     get_merged},
     {"holdfast_archive_bytes", "gauge", "Bytes of them.", get_bytes},
     {"holdfast_archive_made_fulls_total", "counter", "Fulls made by this node.", get_made_fulls},
     {"holdfast_archive_made_deltas_total", "counter", "Deltas made by this node.", get_made_deltas},
+    {"holdfast_archive_made_merged_total", "counter", "Objects merged from deltas by this node.",
+     get_made_merged},
     {"holdfast_archive_made_bytes_total", "counter", "Bytes of them.", get_made_bytes},
     {"holdfast_archive_failures_total", "counter", "Attempts that failed.", get_failures},
     {"holdfast_archive_gaps_total", "counter",
@@ -133,6 +140,9 @@ static const struct series all_series[] = {
      get_pruned_bytes},
     {"holdfast_archive_held_objects", "gauge",
      "Objects that were to be removed last, and are locked or may not be.", get_held},
+    {"holdfast_archive_damaged_objects", "gauge",
+     "Merged objects that were found damaged when the deltas in them were to be removed last.",
+     get_damaged},
 };
 
 void metrics_write_archive(struct node *node, struct buffer *text)

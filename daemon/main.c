@@ -188,6 +188,7 @@ static enum status open_parts(const struct options *options, struct process *pro
         .archive_key_file = options->archive_key_file,
         .archive_delta_ms = options->archive_interval_s * 1000,
         .archive_full_ms = options->archive_full_interval_s * 1000,
+        .archive_retention_days = (unsigned)options->archive_retention_days,
         .archive_local_bytes = options->archive_local_bytes,
         .data = process,
         .on_exit = on_node_exit,

@@ -96,6 +96,8 @@ static const struct setting settings[] = {
      "what was executed is archived so much later at most"},
     {"archive-full-interval", KIND_COUNT, FIELD(archive_full_interval_s), "86400", 60, 2592000,
      NULL, "SECONDS", "a full is made at least so often"},
+    {"archive-retention", KIND_COUNT, FIELD(archive_retention_days), "30", 1, 3650, NULL, "DAYS",
+     "every point of so many days can be restored"},
     {"archive-local-space", KIND_BYTES, FIELD(archive_local_bytes), "10G", 0, UINT64_MAX, NULL,
      "BYTES", "what DIR/archive may take before the oldest goes (0: no bound)"},
     {"transfer-rate", KIND_BYTES, FIELD(transfer_rate_bytes), "64M", 64u << 10, 1ull << 40, NULL,

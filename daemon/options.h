@@ -36,11 +36,12 @@ struct options {
     uint64_t election_timeout_ms;
     uint64_t heartbeat_ms;
     uint64_t free_disk_floor_bytes;
-    uint64_t scrub_interval_s;    /* 0: never. */
-    char *archive;                /* Repositories, with spaces between. */
+    uint64_t scrub_interval_s; /* 0: never. */
+    char *archive;             /* Repositories, with spaces between. */
     char *archive_key_file;
     uint64_t archive_interval_s;
     uint64_t archive_full_interval_s;
+    uint64_t archive_retention_days;
     uint64_t archive_local_bytes; /* 0: no bound. */
     uint64_t transfer_rate_bytes; /* Per second. */
     uint64_t feature_level;       /* 0: what the program knows. */

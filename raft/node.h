@@ -53,7 +53,8 @@ struct node_options {
     const char *archive_key_file; /* NULL: nothing is encrypted. */
     uint64_t archive_delta_ms;    /* 0: the default, as for the others. */
     uint64_t archive_full_ms;
-    uint64_t archive_local_bytes; /* 0: no bound. */
+    unsigned archive_retention_days; /* 0: RETENTION_DAYS. */
+    uint64_t archive_local_bytes;    /* 0: no bound. */
     void *data;
     /* Any thread (the consensus thread, or one that met a damaged record): the node cannot go on;
      * @error says why and what to do. */

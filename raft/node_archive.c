@@ -90,6 +90,9 @@ enum status node_open_archive(struct node *node, struct error *error)
                 .program = node->version,
                 .schedule = {.delta_ms = node->options.archive_delta_ms,
                              .full_ms = node->options.archive_full_ms},
+                .retention = retention_of_days(node->options.archive_retention_days == 0
+                                                   ? RETENTION_DAYS
+                                                   : node->options.archive_retention_days),
                 .bytes_per_second = node->options.transfer_rate,
                 .reserve_bytes = 2 * node->options.free_disk_floor_bytes,
                 .data = node,

@@ -81,6 +81,14 @@ static void on_progress(void *data, enum restore_phase phase, uint64_t bytes, ui
     progress_show(&archive->progress, bytes, of_bytes);
 }
 
+static void on_damage(void *data, const char *why)
+{
+    struct cli_archive *archive = data;
+
+    progress_end(&archive->progress);
+    (void)fprintf(stderr, "holdfast: warning: %s: the deltas that it was made of are used\n", why);
+}
+
 static enum cli_exit open_keys(struct cli *cli, struct cli_archive *archive)
 {
     const char *path = cli->options->values[CLI_KEY_FILE];
@@ -105,7 +113,8 @@ enum cli_exit cli_archive_begin(struct cli *cli, const char *url, struct cli_arc
                                         .to_revision = UINT64_MAX,
                                         .to_time_ms = UINT64_MAX,
                                         .data = archive,
-                                        .on_progress = on_progress};
+                                        .on_progress = on_progress,
+                                        .on_damage = on_damage};
     if (values[CLI_TO_REVISION] != NULL &&
         !parse_number(values[CLI_TO_REVISION], &options->to_revision)) {
         return cli_fail(cli, CLI_USAGE, "--to-revision: \"%s\" is not a number",
@@ -169,8 +178,9 @@ static void add_bytes(struct table *table, uint64_t bytes)
 
 static void print_repositories(struct cli *cli, const json_t *answer)
 {
-    static const char *const names[] = {"REPOSITORY", "ACTIVITY", "REVISION", "BEHIND", "FULLS",
-                                        "DELTAS",     "SIZE",     "RESTORE",  "URL",    NULL};
+    static const char *const names[] = {"REPOSITORY", "ACTIVITY", "REVISION", "BEHIND",
+                                        "FULLS",      "DELTAS",   "MERGED",   "SIZE",
+                                        "RESTORE",    "URL",      NULL};
     const json_t *list = json_object_get(answer, "repositories");
     struct table table;
     size_t i;
@@ -186,6 +196,7 @@ static void print_repositories(struct cli *cli, const json_t *answer)
         table_add_format(&table, "%.1f s", (double)number_of(one, "lag_ms") / 1000);
         table_add_format(&table, "%" PRIu64, number_of(one, "fulls"));
         table_add_format(&table, "%" PRIu64, number_of(one, "deltas"));
+        table_add_format(&table, "%" PRIu64, number_of(one, "merged"));
         add_bytes(&table, number_of(one, "bytes"));
         table_add_format(&table, "%.0f s", (double)number_of(one, "restore_ms") / 1000);
         table_add_string(&table, text_of(one, "url"));
@@ -309,19 +320,21 @@ static json_t *chain_to_json(const char *base, const struct catalog *catalog)
         (void)json_array_append_new(fulls, full_to_json(&catalog->fulls[i - 1]));
     }
     text_time(catalog->last_time_ms, time_text);
-    return json_pack("{s:s, s:o, s:o, s:o, s:s, s:o, s:o}", "chain", base, "items", fulls, "deltas",
-                     number(catalog->n_deltas), "revision", number(catalog->last_revision), "time",
-                     time_text, "index", number(catalog->last_index), "bytes",
-                     number(catalog->bytes));
+    return json_pack("{s:s, s:o, s:o, s:o, s:o, s:s, s:o, s:o}", "chain", base, "items", fulls,
+                     "deltas", number(catalog->n_deltas), "merged", number(catalog->n_merged),
+                     "revision", number(catalog->last_revision), "time", time_text, "index",
+                     number(catalog->last_index), "bytes", number(catalog->bytes));
 }
 
 static void print_chain(struct cli *cli, const json_t *chain)
 {
     buffer_append_format(&cli->out, "%s\n", text_of(chain, "chain"));
-    buffer_append_format(
-        &cli->out, "  up to revision %" PRIu64 ", %s, in %zu fulls and %" PRIu64 " deltas, ",
-        number_of(chain, "revision"), text_of(chain, "time"),
-        json_array_size(json_object_get(chain, "items")), number_of(chain, "deltas"));
+    buffer_append_format(&cli->out,
+                         "  up to revision %" PRIu64 ", %s, in %zu fulls, %" PRIu64
+                         " deltas and %" PRIu64 " merged, ",
+                         number_of(chain, "revision"), text_of(chain, "time"),
+                         json_array_size(json_object_get(chain, "items")),
+                         number_of(chain, "deltas"), number_of(chain, "merged"));
     progress_append_bytes(&cli->out, number_of(chain, "bytes"));
     buffer_append_byte(&cli->out, '\n');
     print_fulls(cli, chain);
@@ -470,11 +483,11 @@ static void print_verified(struct cli *cli, const char *url, const struct restor
     text_time(facts->time_ms, time_text);
     (void)snprintf(hash, sizeof hash, "%016" PRIx64 "%016" PRIx64, facts->hash[1], facts->hash[0]);
     if (cli->options->as_json) {
-        json_t *json =
-            json_pack("{s:s, s:s, s:o, s:o, s:s, s:o, s:o, s:s}", "url", url, "chain", facts->base,
-                      "index", number(facts->index), "revision", number(facts->revision), "time",
-                      time_text, "steps", number(facts->steps), "full_revision",
-                      number(facts->full_revision), "state_hash", hash);
+        json_t *json = json_pack(
+            "{s:s, s:s, s:o, s:o, s:s, s:o, s:o, s:o, s:s}", "url", url, "chain", facts->base,
+            "index", number(facts->index), "revision", number(facts->revision), "time", time_text,
+            "steps", number(facts->steps), "full_revision", number(facts->full_revision), "damaged",
+            number(facts->damaged), "state_hash", hash);
 
         cli_print_json(cli, json);
         json_decref(json);

@@ -39,6 +39,7 @@ static enum cli_exit copy(struct cli *cli, struct repository *from, struct repos
     struct copy_totals totals;
     const struct copy_options options = {
         .from = from,
+        .from_url = operand(cli, 0),
         .to = to,
         .prefix = cluster_id == NULL ? "" : cluster_id,
         .work_directory = cli_archive_work_directory(cli),

@@ -13,6 +13,7 @@
 
 #include "daemon/base/check.h"
 #include "daemon/base/memory.h"
+#include "daemon/base/thread.h"
 #include "storage/archive/object.h"
 #include "storage/archive/repository_private.h"
 
@@ -117,7 +118,7 @@ static void *run(void *data)
     struct ahead *ahead = fetcher->ahead;
     size_t piece;
 
-    (void)pthread_setname_np(pthread_self(), "read-ahead"); /* For those who look at threads. */
+    thread_set_name("read-ahead");
     lock(ahead);
     while (claim(ahead, &piece)) {
         struct slot fetched = {.bytes = BUFFER_EMPTY};

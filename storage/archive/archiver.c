@@ -6,7 +6,8 @@
  *    is old enough.
  * 4. If the journal does not have it any more, or there is no chain yet, or a restore would take
  *    too long, it makes a full.
- * 5. Now and then, what is not needed any more is removed.
+ * 5. When nothing else is to be done, old deltas are merged.
+ * 6. Now and then, what is not needed any more is removed.
  *
  * What can go wrong:
  * - The repository fails: it is told once, and tried again after a while that gets longer. Then the
@@ -90,10 +91,11 @@ void archiver_wait_for(struct archiver *archiver, uint64_t ms)
 const char *archiver_activity_text(enum archiver_activity activity)
 {
     static const char *const texts[] = {
-        [ARCHIVER_WAITING] = "waiting",     [ARCHIVER_STANDBY] = "standby",
-        [ARCHIVER_IDLE] = "idle",           [ARCHIVER_DELTA] = "delta",
-        [ARCHIVER_FULL] = "full",           [ARCHIVER_PRUNING] = "pruning",
-        [ARCHIVER_VERIFYING] = "verifying", [ARCHIVER_FAILING] = "failing",
+        [ARCHIVER_WAITING] = "waiting", [ARCHIVER_STANDBY] = "standby",
+        [ARCHIVER_IDLE] = "idle",       [ARCHIVER_DELTA] = "delta",
+        [ARCHIVER_FULL] = "full",       [ARCHIVER_MERGING] = "merging",
+        [ARCHIVER_PRUNING] = "pruning", [ARCHIVER_VERIFYING] = "verifying",
+        [ARCHIVER_FAILING] = "failing",
     };
 
     return texts[activity];
@@ -203,6 +205,9 @@ static enum status archive(struct archiver *archiver, struct error *error)
             archiver_later(archiver_now_ms(), archiver->options.schedule.verify_ms);
         status = archiver_verify(archiver, error);
     }
+    if (status == STATUS_OK && has_full && !is_asked) {
+        status = archiver_merge_when_due(archiver, error);
+    }
     return status;
 }
 
@@ -213,6 +218,7 @@ static enum status watch_other(struct archiver *archiver, struct error *error)
     enum status status = STATUS_OK;
 
     archiver->has_catalog = false;
+    archiver_give_up_merge(archiver);
     if (archiver_now_ms() >= archiver->watch_due_ms) {
         archiver->watch_due_ms = archiver_now_ms() + WATCH_MS;
         status = archiver_load_catalog(archiver, error);
@@ -325,10 +331,12 @@ static void fill_in_defaults(struct archiver_options *options)
     schedule->restore_ms = schedule->restore_ms == 0 ? RESTORE_MS : schedule->restore_ms;
     schedule->prune_ms = schedule->prune_ms == 0 ? PRUNE_MS : schedule->prune_ms;
     schedule->verify_ms = schedule->verify_ms == 0 ? VERIFY_MS : schedule->verify_ms;
+    schedule->merge_ms = schedule->merge_ms == 0 ? MERGE_RANGE_MS : schedule->merge_ms;
     if (retention->deltas_ms == 0 && retention->fulls_ms == 0) {
-        retention->deltas_ms = RETENTION_DELTAS_MS;
-        retention->fulls_ms = RETENTION_FULLS_MS;
-        retention->grace_ms = RETENTION_GRACE_MS;
+        uint64_t max_bytes = retention->max_bytes;
+
+        *retention = retention_of_days(RETENTION_DAYS);
+        retention->max_bytes = max_bytes;
     }
     options->bytes_per_second =
         options->bytes_per_second == 0 ? LIMIT_TRANSFER_RATE : options->bytes_per_second;
@@ -336,6 +344,7 @@ static void fill_in_defaults(struct archiver_options *options)
 
 static void release(struct archiver *archiver)
 {
+    archiver_give_up_merge(archiver);
     repository_close(archiver->repository);
     catalog_close(&archiver->catalog);
     CHECK(pthread_cond_destroy(&archiver->wake) == 0);

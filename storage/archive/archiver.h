@@ -23,6 +23,9 @@ struct archiver_schedule {
     uint64_t restore_ms; /* Or when a restore would take longer than so: 120 s. */
     uint64_t prune_ms;   /* How often what is not needed any more is removed: 1 h. */
     uint64_t verify_ms;  /* How often a restore is tried; UINT64_MAX: never. 24 h. */
+    /* Deltas become one object when they are so old, and so long together, by the cluster's time;
+     * UINT64_MAX: never. MERGE_RANGE_MS. */
+    uint64_t merge_ms;
 };
 
 struct archiver_options {
@@ -34,7 +37,7 @@ struct archiver_options {
     const char *program;        /* ... and version. */
     const char *work_directory; /* Exists. */
     struct archiver_schedule schedule;
-    struct retention_policy retention; /* Zeros: the defaults of retention.h. */
+    struct retention_policy retention; /* Zeros: RETENTION_DAYS; but for max_bytes. */
     uint64_t bytes_per_second;         /* Of state that is read for a full. */
     /* Free space of the file system that holds the directory for work, and what is local: less is
      * left to others. Before it comes to that, what is local is cut down to the newest chain. */
@@ -71,6 +74,7 @@ enum archiver_activity {
     ARCHIVER_IDLE,
     ARCHIVER_DELTA,
     ARCHIVER_FULL,
+    ARCHIVER_MERGING,
     ARCHIVER_PRUNING,
     ARCHIVER_VERIFYING, /* By restoring it to a directory of its own. */
     ARCHIVER_FAILING,   /* It tries again now and then; error says why. */
@@ -96,8 +100,10 @@ struct archiver_status {
     /* What is in it. */
     uint64_t fulls;
     uint64_t deltas;
+    uint64_t merged; /* Objects that are many deltas each. */
     uint64_t bytes;
-    uint64_t held; /* Objects that were to be removed last, and are held for longer. */
+    uint64_t held;    /* Objects that were to be removed last, and are held for longer. */
+    uint64_t damaged; /* Merged ones that were found so when the deltas in them could go last. */
     struct catalog_full last_full; /* That is whole; directory "": none. */
     uint64_t restore_ms;           /* That a restore of all of it would take, about. */
     /* The last restore that was tried and gave what it should. */
@@ -107,6 +113,7 @@ struct archiver_status {
     /* Since the start. */
     uint64_t made_fulls;
     uint64_t made_deltas;
+    uint64_t made_merged;
     uint64_t made_bytes;
     uint64_t failures;
     uint64_t gaps;   /* The chain could not go on, and began anew with a full. */

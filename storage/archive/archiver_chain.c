@@ -53,6 +53,7 @@ void archiver_count_catalog(struct archiver *archiver)
     status->time_ms = catalog->last_time_ms;
     status->fulls = catalog->n_fulls;
     status->deltas = catalog->n_deltas;
+    status->merged = catalog->n_merged;
     status->bytes = catalog->bytes;
     status->last_full = newest == NULL ? (struct catalog_full){.index = 0} : *newest;
     status->restore_ms = estimate_restore_ms(archiver);
@@ -66,7 +67,16 @@ static uint64_t replay_bytes_of(const struct catalog *catalog)
     uint64_t bytes = 0;
 
     for (size_t i = 0; i < catalog->n_deltas; i++) {
-        bytes += catalog->deltas[i].first_index > from ? 3 * catalog->deltas[i].bytes : 0;
+        bool is_counted =
+            catalog->deltas[i].first_index > from && catalog->deltas[i].merged_ms == 0;
+
+        bytes += is_counted ? 3 * catalog->deltas[i].bytes : 0;
+    }
+    for (size_t i = 0; i < catalog->n_merged; i++) {
+        bool is_counted =
+            catalog->merged[i].first_index > from && catalog->merged[i].merged_ms == 0;
+
+        bytes += is_counted ? 3 * catalog->merged[i].bytes : 0;
     }
     return bytes;
 }
@@ -114,8 +124,11 @@ static void add_delta(struct archiver *archiver, const struct delta_facts *facts
     archiver->lag = lag;
     catalog->deltas =
         memory_resize(catalog->deltas, (catalog->n_deltas + 1) * sizeof *catalog->deltas);
-    catalog->deltas[catalog->n_deltas++] =
-        (struct catalog_delta){.first_index = facts->first_index, .bytes = bytes};
+    if (catalog->n_deltas > 0) {
+        catalog->deltas[catalog->n_deltas - 1].last_index = facts->first_index - 1;
+    }
+    catalog->deltas[catalog->n_deltas++] = (struct catalog_delta){
+        .first_index = facts->first_index, .last_index = UINT64_MAX, .bytes = bytes};
     catalog->bytes += bytes;
     catalog->last_index = facts->last_index;
     catalog->last_revision = facts->last_revision;
@@ -131,9 +144,11 @@ static void add_delta(struct archiver *archiver, const struct delta_facts *facts
 static enum status go_behind(struct archiver *archiver, uint64_t first_index, struct error *error)
 {
     struct delta_facts facts;
-    enum status status = delta_look(archiver->repository, archiver->base, first_index,
-                                    archiver->options.keys, &facts, error);
+    char name[NAMES_BYTES];
+    enum status status;
 
+    names_delta(archiver->base, first_index, name);
+    status = delta_look(archiver->repository, name, archiver->options.keys, &facts, error);
     if (status == STATUS_OK) {
         status = archiver_check_history(archiver, &facts, error);
     }
@@ -149,6 +164,7 @@ static enum status go_behind(struct archiver *archiver, uint64_t first_index, st
 static enum status put_delta(struct archiver *archiver, struct slice steps, struct error *error)
 {
     struct delta_facts facts;
+    char name[NAMES_BYTES];
     uint64_t bytes = 0;
     enum status status;
     int fd;
@@ -161,8 +177,9 @@ static enum status put_delta(struct archiver *archiver, struct slice steps, stru
     if (status != STATUS_OK) {
         return status;
     }
-    status = delta_create(archiver->repository, archiver->base, archiver->options.keys, &facts,
-                          steps, fd, &bytes, error);
+    names_delta(archiver->base, facts.first_index, name);
+    status = delta_create(archiver->repository, name, archiver->options.keys, &facts, steps, fd,
+                          &bytes, error);
     (void)close(fd); /* It is gone now. */
     if (status == STATUS_EXISTS) {
         return go_behind(archiver, facts.first_index, error);
@@ -198,10 +215,8 @@ enum status archiver_make_delta(struct archiver *archiver, struct error *error)
 
 /* --- Fulls --- */
 
-static enum status on_progress(void *data, uint64_t bytes, struct error *error)
+enum status archiver_spend(struct archiver *archiver, uint64_t bytes, struct error *error)
 {
-    struct archiver *archiver = data;
-
     pace_spend(&archiver->pace, bytes);
     (void)archiver_gives_up(archiver); /* It is asked below, too. */
     archiver_lock(archiver);
@@ -212,6 +227,11 @@ static enum status on_progress(void *data, uint64_t bytes, struct error *error)
     return archiver_is_canceled(archiver)
                ? error_set(error, STATUS_CANCELED, "the node is shutting down")
                : STATUS_OK;
+}
+
+static enum status on_progress(void *data, uint64_t bytes, struct error *error)
+{
+    return archiver_spend(data, bytes, error);
 }
 
 /* What the repository has of a full that was just made: it may have kept less than it was given. */

@@ -78,6 +78,7 @@ enum status archiver_check_end(struct archiver *archiver, struct error *error)
     const struct catalog *catalog = &archiver->catalog;
     struct journal_statistics journal;
     struct delta_facts facts;
+    char name[NAMES_BYTES];
     enum status status;
 
     journal_statistics(archiver->options.journal, &journal);
@@ -91,9 +92,8 @@ enum status archiver_check_end(struct archiver *archiver, struct error *error)
     if (archiver->knows_history) {
         return STATUS_OK;
     }
-    status = delta_look(archiver->repository, archiver->base,
-                        catalog->deltas[catalog->n_deltas - 1].first_index, archiver->options.keys,
-                        &facts, error);
+    names_delta(archiver->base, catalog->deltas[catalog->n_deltas - 1].first_index, name);
+    status = delta_look(archiver->repository, name, archiver->options.keys, &facts, error);
     if (status == STATUS_OK) {
         status = archiver_check_history(archiver, &facts, error);
     }

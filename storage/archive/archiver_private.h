@@ -1,6 +1,6 @@
 /* What the files of the archiver share: archiver.c (its thread, and what others ask),
- * archiver_chain.c and archiver_upkeep.c. All of it is the archiver's thread's, but for what the
- * mutex guards. */
+ * archiver_chain.c, archiver_merge.c, archiver_prune.c and archiver_upkeep.c. All of it is the
+ * archiver's thread's, but for what the mutex guards. */
 #ifndef HOLDFAST_STORAGE_ARCHIVE_ARCHIVER_PRIVATE_H
 #define HOLDFAST_STORAGE_ARCHIVE_ARCHIVER_PRIVATE_H
 
@@ -10,6 +10,7 @@
 
 #include "daemon/base/pace.h"
 #include "storage/archive/archiver.h"
+#include "storage/archive/merge.h"
 
 /* How far the chain is behind what was executed. */
 struct archiver_lag {
@@ -40,6 +41,13 @@ struct archiver {
     uint64_t watch_due_ms;
     uint64_t verify_due_ms;
     uint64_t squeeze_due_ms;
+    bool prunes_on;        /* The last turn's pruning has left some, and the catalog is new. */
+    uint64_t prune_end_ms; /* When this turn's is enough; ... */
+    unsigned n_removed;    /* ... that many it has removed. */
+    unsigned n_damaged;    /* Merged ones that this turn's found so. */
+    struct merge *merge;   /* What is being merged; NULL: nothing is. */
+    uint64_t merged_index; /* Deltas that begin before are merged, or stay as they are. */
+    uint64_t merge_due_ms;
     uint64_t full_early_ms; /* So that not all nodes make one at the same time. */
     uint64_t replay_bytes;  /* Of steps behind the last full. */
     uint64_t full_index;    /* Behind a gap: of the full with which the chain begins anew. */
@@ -108,8 +116,22 @@ MUST_USE enum status archiver_load_catalog(struct archiver *archiver, struct err
  */
 MUST_USE enum status archiver_make_delta(struct archiver *archiver, struct error *error);
 MUST_USE enum status archiver_make_full(struct archiver *archiver, struct error *error);
+/* So many bytes of work are done: wait as long as the rate says. STATUS_CANCELED. */
+MUST_USE enum status archiver_spend(struct archiver *archiver, uint64_t bytes, struct error *error);
 /* There is one already. */
 bool archiver_full_is_due(const struct archiver *archiver);
+
+/* archiver_merge.c */
+
+/* Merge old deltas, for about a second. */
+MUST_USE enum status archiver_merge_when_due(struct archiver *archiver, struct error *error);
+void archiver_give_up_merge(struct archiver *archiver);
+
+/* archiver_prune.c */
+
+/* Remove what is not needed any more, now and then, or when the disk is short; for some seconds,
+ * and the rest in the next turn. */
+MUST_USE enum status archiver_prune_when_due(struct archiver *archiver, struct error *error);
 
 /* archiver_upkeep.c */
 
@@ -120,8 +142,6 @@ MUST_USE enum status archiver_want_room(const struct archiver *archiver, uint64_
                                         struct error *error);
 MUST_USE enum status archiver_want_room_for_full(const struct archiver *archiver,
                                                  struct error *error);
-/* Remove what is not needed any more, now and then, or when the disk is short. */
-MUST_USE enum status archiver_prune_when_due(struct archiver *archiver, struct error *error);
 /* Restore to a directory that is removed again. */
 MUST_USE enum status archiver_verify(struct archiver *archiver, struct error *error);
 

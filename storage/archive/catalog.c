@@ -84,6 +84,13 @@ static bool on_object(void *data, const struct repository_object *object)
         catalog->deltas = grow(catalog->deltas, catalog->n_deltas, sizeof *catalog->deltas);
         catalog->deltas[catalog->n_deltas++] =
             (struct catalog_delta){.first_index = parsed.index, .bytes = object->size_bytes};
+    } else if (parsed.kind == NAMES_MERGED) {
+        catalog->merged = grow(catalog->merged, catalog->n_merged, sizeof *catalog->merged);
+        catalog->merged[catalog->n_merged++] =
+            (struct catalog_merged){.first_index = parsed.index,
+                                    .last_index = parsed.last_index,
+                                    .created_ms = parsed.created_ms,
+                                    .bytes = object->size_bytes};
     } else {
         add_full_object(loading, &parsed, object);
     }
@@ -161,30 +168,62 @@ static void mark_pinned(struct loading *loading)
     }
 }
 
+static void go_to(struct catalog *catalog, const struct delta_facts *facts)
+{
+    if (facts->last_index > catalog->last_index) {
+        catalog->last_index = facts->last_index;
+        catalog->last_revision = facts->last_revision;
+        catalog->last_time_ms = facts->last_time_ms;
+    }
+}
+
+/* The merged one that goes furthest; n_merged: there is none. */
+static size_t furthest_merged(const struct catalog *catalog)
+{
+    size_t found = catalog->n_merged;
+
+    for (size_t i = 0; i < catalog->n_merged; i++) {
+        if (found == catalog->n_merged ||
+            catalog->merged[i].last_index > catalog->merged[found].last_index) {
+            found = i;
+        }
+    }
+    return found;
+}
+
+/* What is merged is never the end of a chain, unless something was taken away. */
 static enum status find_end(struct catalog *catalog, struct repository *repository,
                             const char *base, const struct master_keys *keys, struct error *error)
 {
-    struct delta_facts facts = {.last_index = 0};
+    size_t i = furthest_merged(catalog);
+    uint64_t begins =
+        catalog->n_deltas == 0 ? 0 : catalog->deltas[catalog->n_deltas - 1].first_index;
+    struct delta_facts facts;
+    char name[NAMES_BYTES];
     enum status status = STATUS_OK;
 
     if (catalog->n_deltas > 0) {
-        status = delta_look(repository, base, catalog->deltas[catalog->n_deltas - 1].first_index,
-                            keys, &facts, error);
+        names_delta(base, begins, name);
+        status = delta_look(repository, name, keys, &facts, error);
+        if (status == STATUS_OK) {
+            go_to(catalog, &facts);
+        }
     }
-    if (status != STATUS_OK) {
-        return status;
+    if (status == STATUS_OK && i < catalog->n_merged && catalog->merged[i].last_index >= begins) {
+        catalog_merged_name(base, &catalog->merged[i], name);
+        status = delta_look(repository, name, keys, &facts, error);
+        if (status == STATUS_OK) {
+            go_to(catalog, &facts);
+        }
     }
-    catalog->last_index = facts.last_index;
-    catalog->last_revision = facts.last_revision;
-    catalog->last_time_ms = facts.last_time_ms;
-    if (catalog->n_fulls > 0 && catalog->n_deltas == 0) {
+    if (status == STATUS_OK && catalog->n_fulls > 0 && catalog->last_index == 0) {
         const struct catalog_full *newest = &catalog->fulls[catalog->n_fulls - 1];
 
         catalog->last_index = newest->index;
         catalog->last_revision = newest->revision;
         catalog->last_time_ms = newest->time_ms;
     }
-    return STATUS_OK;
+    return status;
 }
 
 enum status catalog_load(struct repository *repository, const char *base,
@@ -195,10 +234,13 @@ enum status catalog_load(struct repository *repository, const char *base,
     enum status status;
 
     *catalog = (struct catalog){.n_fulls = 0};
+    /* Names are in order: deltas come before merged ones. So a delta that is removed meanwhile was
+     * listed, or else the one that has it will be. */
     status = repository_list(repository, base, NULL, on_object, &loading, error);
     if (status == STATUS_OK) {
         status = read_manifests(&loading, repository, error);
     }
+    catalog_settle(catalog);
     if (status == STATUS_OK) {
         status = find_end(catalog, repository, base, keys, error);
     }
@@ -216,18 +258,9 @@ void catalog_close(struct catalog *catalog)
 {
     free(catalog->fulls);
     free(catalog->deltas);
+    free(catalog->merged);
     free(catalog->orphans);
     *catalog = (struct catalog){.n_fulls = 0};
-}
-
-size_t catalog_find_delta(const struct catalog *catalog, uint64_t index)
-{
-    size_t found = catalog->n_deltas;
-
-    for (size_t i = 0; i < catalog->n_deltas && catalog->deltas[i].first_index <= index + 1; i++) {
-        found = i;
-    }
-    return found;
 }
 
 size_t catalog_find_full(const struct catalog *catalog, uint64_t index, uint64_t revision,

@@ -22,7 +22,19 @@ struct catalog_full {
 
 struct catalog_delta {
     uint64_t first_index;
-    uint64_t bytes; /* In the repository. */
+    /* As far as a listing tells: behind it another one begins, merged or not. UINT64_MAX: none
+     * does. */
+    uint64_t last_index;
+    uint64_t bytes;     /* In the repository. */
+    uint64_t merged_ms; /* When a merged one was made that has all of it; 0: there is none. */
+};
+
+struct catalog_merged {
+    uint64_t first_index;
+    uint64_t last_index;
+    uint64_t created_ms; /* The archiver's wall clock. */
+    uint64_t bytes;      /* In the repository. */
+    uint64_t merged_ms;  /* As above: of another one that has all of it. */
 };
 
 /* A segment without a manifest. */
@@ -36,6 +48,8 @@ struct catalog {
     size_t n_fulls;
     struct catalog_delta *deltas; /* By index. */
     size_t n_deltas;
+    struct catalog_merged *merged; /* By first index, then the longest first, then the oldest. */
+    size_t n_merged;
     struct catalog_orphan *orphans; /* By index. */
     size_t n_orphans;
     uint64_t bytes; /* Of all of that. */
@@ -53,9 +67,22 @@ MUST_USE enum status catalog_load(struct repository *repository, const char *bas
                                   struct error *error);
 void catalog_close(struct catalog *catalog); /* It is empty then. */
 
+/* Bring deltas and merged ones into order and find out what follows from their names: a catalog
+ * that is loaded is so; who adds some calls it again. Pure. */
+void catalog_settle(struct catalog *catalog);
+
 /* The delta that holds what comes behind @index, if any does: the last one that begins there or
  * before; n_deltas: none. */
 size_t catalog_find_delta(const struct catalog *catalog, uint64_t index);
+/* The merged one that has it and goes furthest, but for those that are @excluded (as many as there
+ * are, or NULL); n_merged: none. */
+size_t catalog_find_merged(const struct catalog *catalog, uint64_t index, const bool *excluded);
+/* The merged one that has all of what is between, and is not itself in another one. It is there if
+ * merged_ms says so. */
+size_t catalog_find_whole(const struct catalog *catalog, uint64_t first_index, uint64_t last_index);
+
+void catalog_merged_name(const char *base, const struct catalog_merged *merged,
+                         char name[NAMES_BYTES]);
 
 /* The newest whole full at or before all of these; n_fulls: none. */
 size_t catalog_find_full(const struct catalog *catalog, uint64_t index, uint64_t revision,

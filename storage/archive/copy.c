@@ -8,9 +8,10 @@
 #include "daemon/base/check.h"
 #include "daemon/base/files.h"
 #include "daemon/base/memory.h"
+#include "storage/archive/ahead.h"
 #include "storage/archive/full.h"
 
-#define READ_BYTES (4u << 20)
+#define THREADS 4u /* That read ahead. */
 
 struct item {
     char name[NAMES_BYTES];
@@ -73,7 +74,8 @@ static enum status fetch(const struct copy_options *options, const struct item *
     CHECK(hash != NULL && EVP_DigestInit_ex(hash, EVP_sha256(), NULL) == 1);
     while (status == STATUS_OK && offset < item->bytes) {
         buffer_clear(&bytes);
-        status = repository_read(options->from, item->name, offset, READ_BYTES, &bytes, error);
+        status =
+            repository_read(options->from, item->name, offset, OBJECT_READ_BYTES, &bytes, error);
         if (status == STATUS_OK && bytes.size == 0) {
             status = error_set(error, STATUS_CORRUPT, "\"%s\" in %s is shorter than was listed",
                                item->name, repository_url(options->from));
@@ -92,7 +94,14 @@ static enum status fetch(const struct copy_options *options, const struct item *
     return status;
 }
 
-/* Somebody else may copy at the same time. */
+/* What is listed may be merged or pruned before it is its turn: what took its place was listed,
+ * too, or nobody needs it any more. */
+static bool was_removed(const struct item *item, enum status status)
+{
+    return status == STATUS_NOT_FOUND && (item->kind == NAMES_DELTA || item->kind == NAMES_MERGED);
+}
+
+/* Somebody else may copy at the same time. STATUS_END: it is not there any more. */
 static enum status copy_item(const struct copy_options *options, const struct item *item,
                              struct error *error)
 {
@@ -105,6 +114,9 @@ static enum status copy_item(const struct copy_options *options, const struct it
         return status;
     }
     status = fetch(options, item, fd, &content, error);
+    if (was_removed(item, status)) {
+        status = STATUS_END;
+    }
     if (status == STATUS_OK) {
         status = repository_create(options->to, item->name, &content, error);
     }
@@ -130,6 +142,9 @@ static enum status copy_if_missing(const struct copy_options *options, const str
     }
     if (other == NULL) {
         status = copy_item(options, item, error);
+        if (status == STATUS_END) {
+            return STATUS_OK;
+        }
         totals->copied_objects += status == STATUS_OK ? 1 : 0;
         totals->copied_bytes += status == STATUS_OK ? item->bytes : 0;
     }
@@ -138,6 +153,70 @@ static enum status copy_if_missing(const struct copy_options *options, const str
     if (options->on_progress != NULL) {
         options->on_progress(options->data, totals);
     }
+    return status;
+}
+
+/* In two rounds: manifests are the second one. */
+static bool is_of_round(const struct item *item, unsigned round)
+{
+    return (item->kind == NAMES_MANIFEST) == (round == 1);
+}
+
+static enum status copy_all(const struct copy_options *options, const struct items *here,
+                            const struct items *there, struct copy_totals *totals,
+                            struct error *error)
+{
+    enum status status = STATUS_OK;
+
+    for (unsigned round = 0; round < 2; round++) {
+        for (size_t i = 0; i < here->n && status == STATUS_OK; i++) {
+            if (is_of_round(&here->list[i], round)) {
+                status = copy_if_missing(options, &here->list[i], there, totals, error);
+            }
+        }
+    }
+    return status;
+}
+
+/* What is missing, in the order in which it is copied. */
+static enum status open_ahead(const struct copy_options *options, const struct items *here,
+                              const struct items *there, struct repository **ahead,
+                              struct error *error)
+{
+    struct ahead_object *objects = memory_new_zeroed(here->n + 1, sizeof *objects);
+    struct ahead_options ahead_options = {
+        .url = options->from_url, .objects = objects, .n_threads = THREADS};
+    enum status status;
+
+    for (unsigned round = 0; round < 2; round++) {
+        for (size_t i = 0; i < here->n; i++) {
+            const struct item *item = &here->list[i];
+
+            if (is_of_round(item, round) && find(there, item) == NULL) {
+                struct ahead_object *object = &objects[ahead_options.n_objects++];
+
+                memcpy(object->name, item->name, sizeof object->name);
+                object->size_bytes = item->bytes;
+            }
+        }
+    }
+    status = ahead_open(&ahead_options, ahead, error);
+    free(objects);
+    return status;
+}
+
+static enum status copy_ahead(const struct copy_options *options, const struct items *here,
+                              const struct items *there, struct copy_totals *totals,
+                              struct error *error)
+{
+    struct copy_options from_ahead = *options;
+    enum status status = open_ahead(options, here, there, &from_ahead.from, error);
+
+    if (status != STATUS_OK) {
+        return status;
+    }
+    status = copy_all(&from_ahead, here, there, totals, error);
+    repository_close(from_ahead.from);
     return status;
 }
 
@@ -152,12 +231,9 @@ enum status copy_archive(const struct copy_options *options, struct copy_totals 
     if (status == STATUS_OK) { /* Later: what is not there yet can only be more. */
         status = list_items(options->from, options->prefix, &here, error);
     }
-    for (unsigned round = 0; round < 2; round++) { /* Manifests are the second one. */
-        for (size_t i = 0; i < here.n && status == STATUS_OK; i++) {
-            if ((here.list[i].kind == NAMES_MANIFEST) == (round == 1)) {
-                status = copy_if_missing(options, &here.list[i], &there, &sums, error);
-            }
-        }
+    if (status == STATUS_OK) {
+        status = options->from_url != NULL ? copy_ahead(options, &here, &there, &sums, error)
+                                           : copy_all(options, &here, &there, &sums, error);
     }
     free(here.list);
     free(there.list);

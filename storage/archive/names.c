@@ -51,6 +51,15 @@ void names_delta(const char *base, uint64_t first_index, char name[NAMES_BYTES])
     (void)snprintf(name, NAMES_BYTES, "%slog/%020" PRIu64, base, first_index);
 }
 
+void names_merged(const char *base, uint64_t first_index, uint64_t last_index, uint64_t created_ms,
+                  char name[NAMES_BYTES])
+{
+    uint64_t ms = created_ms < NAMES_MAX_MS ? created_ms : NAMES_MAX_MS;
+
+    (void)snprintf(name, NAMES_BYTES, "%smerged/%020" PRIu64 "-%020" PRIu64 "-%014" PRIu64, base,
+                   first_index, last_index, ms);
+}
+
 /* What is parsed is written again, and compared, so that nothing but what we write is taken. */
 static bool is_same(const char *name, const char *again)
 {
@@ -108,6 +117,19 @@ static bool parse_delta(const char *name, const char *rest, struct names_parsed 
     return is_same(name, again);
 }
 
+static bool parse_merged(const char *name, const char *rest, struct names_parsed *parsed)
+{
+    char again[NAMES_BYTES];
+
+    if (sscanf(rest, "merged/%20" SCNu64 "-%20" SCNu64 "-%14" SCNu64, &parsed->index,
+               &parsed->last_index, &parsed->created_ms) != 3) {
+        return false;
+    }
+    parsed->kind = NAMES_MERGED;
+    names_merged(parsed->base, parsed->index, parsed->last_index, parsed->created_ms, again);
+    return is_same(name, again) && parsed->last_index >= parsed->index;
+}
+
 bool names_parse(const char *name, struct names_parsed *parsed)
 {
     const char *slash = strchr(name, '/');
@@ -125,7 +147,7 @@ bool names_parse(const char *name, struct names_parsed *parsed)
     }
     memcpy(parsed->base, name, base_size);
     if (parse_full(name, rest, parsed) || parse_delta(name, rest, parsed) ||
-        parse_pin(name, rest, parsed)) {
+        parse_merged(name, rest, parsed) || parse_pin(name, rest, parsed)) {
         return true;
     }
     parsed->kind = NAMES_OTHER;

@@ -4,10 +4,13 @@
  *   CLUSTER/CHAIN/full/INDEX-TOKEN/seg-N     the state at a log index: an image, cut into segments
  *   CLUSTER/CHAIN/full/INDEX-TOKEN/MANIFEST  which is there when it was written, last (manifest.h)
  *   CLUSTER/CHAIN/log/FIRST                  what was executed from a log index on (delta.h)
+ *   CLUSTER/CHAIN/merged/FIRST-LAST-CREATED  the same, of many of those, up to LAST (merge.h)
  *   CLUSTER/CHAIN/pins/INDEX-TOKEN           this full is never removed, as long as that is there
  *
  * CLUSTER is its UUID, CHAIN is "cluster" or "node-ID", indexes have 20 digits, TOKEN is random, so
- * that nobody ever writes into the full of another. Pure. */
+ * that nobody ever writes into the full of another. CREATED is the wall clock of who merged, in
+ * milliseconds since 1970, with 14 digits: what is merged is removed some time after that, and a
+ * listing alone tells what goes when. Pure. */
 #ifndef HOLDFAST_STORAGE_ARCHIVE_NAMES_H
 #define HOLDFAST_STORAGE_ARCHIVE_NAMES_H
 
@@ -29,13 +32,27 @@ void names_segment(const char *full_directory, unsigned number, char name[NAMES_
 void names_manifest(const char *full_directory, char name[NAMES_BYTES]);
 void names_pin(const char *full_directory, char name[NAMES_BYTES]);
 void names_delta(const char *base, uint64_t first_index, char name[NAMES_BYTES]);
+/* @created_ms: above NAMES_MAX_MS, that is taken. */
+void names_merged(const char *base, uint64_t first_index, uint64_t last_index, uint64_t created_ms,
+                  char name[NAMES_BYTES]);
 
-enum names_kind { NAMES_OTHER, NAMES_SEGMENT, NAMES_MANIFEST, NAMES_DELTA, NAMES_PIN };
+#define NAMES_MAX_MS 99999999999999
+
+enum names_kind {
+    NAMES_OTHER,
+    NAMES_SEGMENT,
+    NAMES_MANIFEST,
+    NAMES_DELTA,
+    NAMES_MERGED,
+    NAMES_PIN
+};
 
 struct names_parsed {
     enum names_kind kind;
     char base[NAMES_BASE_BYTES];
     uint64_t index;                   /* Of a full, or the first one of a delta. */
+    uint64_t last_index;              /* Of a merged one; */
+    uint64_t created_ms;              /* the same; else 0. */
     char full_directory[NAMES_BYTES]; /* Also the one that is pinned; "" for a delta. */
 };
 

@@ -1,32 +1,11 @@
-#include "storage/archive/restore.h"
-
 #include <inttypes.h>
 #include <stdlib.h>
 
 #include "daemon/base/check.h"
 #include "daemon/base/memory.h"
-#include "storage/archive/catalog.h"
 #include "storage/archive/full.h"
+#include "storage/archive/restore_private.h"
 #include "storage/image_import.h"
-#include "storage/replay.h"
-
-struct restore {
-    struct restore_options options;
-    struct repository *repository;
-    struct catalog catalog;
-    size_t full; /* Of the catalog's. */
-    struct manifest manifest;
-    bool has_manifest;
-    struct restore_facts facts;
-
-    /* While it runs. */
-    struct image_import *import;
-    struct buffer piece; /* Of the image; whole pieces are fed and taken away. */
-    struct store *store;
-    struct replay *replay;
-    uint64_t replayed_bytes;
-    bool has_arrived; /* The next step is behind the wanted point. */
-};
 
 /* --- Which chain --- */
 
@@ -165,6 +144,8 @@ static enum status plan(struct restore *restore, struct error *error)
         return status;
     }
     restore->has_manifest = true;
+    restore->is_damaged =
+        memory_new_zeroed(restore->catalog.n_merged + 1, sizeof *restore->is_damaged);
     restore->facts.full_index = full->index;
     restore->facts.full_revision = full->revision;
     restore->facts.index = full->index;
@@ -182,6 +163,9 @@ enum status restore_open(const struct restore_options *options, struct restore *
     enum status status;
 
     opened->options = *options;
+    if (opened->options.n_threads == 0) {
+        opened->options.n_threads = RESTORE_THREADS;
+    }
     status = repository_open(&repository, &opened->repository, error);
     if (status == STATUS_OK) {
         status = plan(opened, error);
@@ -202,6 +186,7 @@ void restore_close(struct restore *restore)
     if (restore->has_manifest) {
         manifest_close(&restore->manifest);
     }
+    free(restore->is_damaged);
     catalog_close(&restore->catalog);
     repository_close(restore->repository);
     buffer_close(&restore->piece);
@@ -215,8 +200,8 @@ const struct restore_facts *restore_facts(const struct restore *restore)
 
 /* --- The full --- */
 
-static void tell(struct restore *restore, enum restore_phase phase, uint64_t bytes,
-                 uint64_t of_bytes)
+void restore_tell(struct restore *restore, enum restore_phase phase, uint64_t bytes,
+                  uint64_t of_bytes)
 {
     if (restore->options.on_progress != NULL) {
         restore->options.on_progress(restore->options.data, phase, bytes, of_bytes);
@@ -263,7 +248,8 @@ static enum status on_image_bytes(void *data, struct slice content, struct error
         restore->facts.state_bytes += head.content_bytes;
     }
     buffer_consume(&restore->piece, restore->piece.size - rest.size);
-    tell(restore, RESTORE_IMPORT, restore->facts.state_bytes, restore->manifest.content_bytes);
+    restore_tell(restore, RESTORE_IMPORT, restore->facts.state_bytes,
+                 restore->manifest.content_bytes);
     return status == STATUS_END ? STATUS_OK : status;
 }
 
@@ -277,8 +263,8 @@ static enum status import_full(struct restore *restore, const char *directory, s
     if (status != STATUS_OK) {
         return status;
     }
-    status = full_read(restore->repository, restore->catalog.fulls[restore->full].directory,
-                       manifest, restore->options.keys, on_image_bytes, restore, error);
+    status = full_read(restore->ahead, restore->catalog.fulls[restore->full].directory, manifest,
+                       restore->options.keys, on_image_bytes, restore, error);
     if (status == STATUS_OK) {
         totals = image_import_totals(restore->import);
         if (!image_import_is_done(restore->import) || restore->piece.size > 0 ||
@@ -293,100 +279,7 @@ static enum status import_full(struct restore *restore, const char *directory, s
     return status;
 }
 
-/* --- The deltas --- */
-
-static enum status check_step(struct restore *restore, const struct step *step, struct error *error)
-{
-    struct restore_facts *facts = &restore->facts;
-    uint64_t revision;
-    enum status status = replay_look(restore->replay, facts->hash, &revision, error);
-
-    if (status != STATUS_OK) {
-        return status;
-    }
-    if (facts->hash[0] != step->hash[0] || facts->hash[1] != step->hash[1] ||
-        revision != step->revision) {
-        return error_set(error, STATUS_CORRUPT,
-                         "at index %" PRIu64 " the restored state is not what it was: revision "
-                         "%" PRIu64 " instead of %" PRIu64 ", or another hash",
-                         step->index, revision, step->revision);
-    }
-    facts->index = step->index;
-    facts->term = step->term;
-    facts->revision = step->revision;
-    facts->time_ms = step->time_ms;
-    facts->steps++;
-    return STATUS_OK;
-}
-
-static enum status execute(struct restore *restore, const struct step *step, struct error *error)
-{
-    enum status status = replay_execute(restore->replay, step->index, step->term,
-                                        step->entry.size > 0 ? &step->entry : NULL, error);
-
-    restore->replayed_bytes += step->entry.size;
-    return status == STATUS_OK ? check_step(restore, step, error) : status;
-}
-
-static enum status on_step(void *data, const struct step *step, struct error *error)
-{
-    struct restore *restore = data;
-
-    if (step->index <= restore->facts.index) {
-        return STATUS_OK; /* From before the full. */
-    }
-    if (step->revision > restore->options.to_revision ||
-        step->time_ms > restore->options.to_time_ms) {
-        restore->has_arrived = true;
-        return error_set(error, STATUS_END, "it is behind the wanted point");
-    }
-    return execute(restore, step, error);
-}
-
-static enum status replay_delta(struct restore *restore, const struct catalog_delta *delta,
-                                struct error *error)
-{
-    struct delta_facts facts;
-    enum status status;
-
-    if (delta->first_index > restore->facts.index + 1) {
-        if (restore->facts.revision == restore->options.to_revision) {
-            restore->has_arrived = true; /* What is missing is behind it. */
-            return STATUS_OK;
-        }
-        return error_set(error, STATUS_CORRUPT,
-                         "a delta is missing in %s%s: nothing there begins at log index %" PRIu64,
-                         restore->facts.base, "log/", restore->facts.index + 1);
-    }
-    status = delta_read(restore->repository, restore->facts.base, delta->first_index,
-                        restore->options.keys, &facts, on_step, restore, error);
-    tell(restore, RESTORE_REPLAY, restore->replayed_bytes, 0);
-    return status == STATUS_END && restore->has_arrived ? STATUS_OK : status;
-}
-
-static enum status replay(struct restore *restore, struct error *error)
-{
-    const struct catalog *catalog = &restore->catalog;
-    size_t i = catalog_find_delta(catalog, restore->facts.index);
-    enum status status = STATUS_OK;
-
-    if (i == catalog->n_deltas) {
-        i = 0; /* All begin later: the first one shows what is missing. */
-    }
-    for (; i < catalog->n_deltas && status == STATUS_OK && !restore->has_arrived; i++) {
-        status = replay_delta(restore, &catalog->deltas[i], error);
-    }
-    if (status == STATUS_OK) {
-        status = replay_flush(restore->replay, error);
-    }
-    if (status == STATUS_OK && restore->options.to_revision != UINT64_MAX &&
-        restore->facts.revision < restore->options.to_revision && !restore->has_arrived) {
-        status = error_set(error, STATUS_NOT_FOUND,
-                           "revision %" PRIu64 " is not in the archive, which ends at %" PRIu64,
-                           restore->options.to_revision, restore->facts.revision);
-    }
-    return status;
-}
+/* --- All --- */
 
 static enum status check_full(struct restore *restore, struct error *error)
 {
@@ -407,7 +300,7 @@ static enum status check_full(struct restore *restore, struct error *error)
     return STATUS_OK;
 }
 
-enum status restore_run(struct restore *restore, const char *directory, struct error *error)
+static enum status make_state(struct restore *restore, const char *directory, struct error *error)
 {
     const struct store_options options = {.directory = directory};
     enum status status = import_full(restore, directory, error);
@@ -422,10 +315,22 @@ enum status restore_run(struct restore *restore, const char *directory, struct e
     if (status == STATUS_OK) {
         status = check_full(restore, error);
         if (status == STATUS_OK) {
-            status = replay(restore, error);
+            status = restore_replay(restore, error);
         }
         replay_close(restore->replay);
     }
     store_close(restore->store);
+    return status;
+}
+
+enum status restore_run(struct restore *restore, const char *directory, struct error *error)
+{
+    enum status status = restore_read_ahead(restore, true, error);
+
+    if (status == STATUS_OK) {
+        status = make_state(restore, directory, error);
+    }
+    repository_close(restore->ahead);
+    restore->ahead = NULL;
     return status;
 }

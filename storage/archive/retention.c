@@ -27,27 +27,6 @@ static size_t newest_whole(const struct catalog *catalog)
     return newest_older_than(catalog, 0, UINT64_MAX);
 }
 
-/* How many deltas end at or before @index: those that another one follows there. */
-static size_t deltas_up_to(const struct catalog *catalog, uint64_t index)
-{
-    size_t n = 0;
-
-    while (n + 1 < catalog->n_deltas && catalog->deltas[n + 1].first_index <= index + 1) {
-        n++;
-    }
-    return n;
-}
-
-static uint64_t bytes_of_deltas(const struct catalog *catalog, size_t first, size_t end)
-{
-    uint64_t bytes = 0;
-
-    for (size_t i = first; i < end; i++) {
-        bytes += catalog->deltas[i].bytes;
-    }
-    return bytes;
-}
-
 static void drop_full(const struct catalog *catalog, size_t i, struct retention_plan *plan)
 {
     if (!plan->drops_full[i] && !catalog->fulls[i].is_pinned) {
@@ -56,12 +35,47 @@ static void drop_full(const struct catalog *catalog, size_t i, struct retention_
     }
 }
 
-static void drop_deltas(const struct catalog *catalog, size_t first_delta,
-                        struct retention_plan *plan)
+static void drop(enum retention_fate *fate, enum retention_fate becomes, uint64_t bytes,
+                 struct retention_plan *plan)
 {
-    if (first_delta > plan->first_delta) {
-        plan->bytes += bytes_of_deltas(catalog, plan->first_delta, first_delta);
-        plan->first_delta = first_delta;
+    plan->bytes += *fate == RETENTION_STAYS ? bytes : 0;
+    *fate = becomes;
+}
+
+/* What ends at or before @index. */
+static void drop_up_to(const struct catalog *catalog, uint64_t index, struct retention_plan *plan)
+{
+    for (size_t i = 0; i < catalog->n_deltas && catalog->deltas[i].last_index <= index; i++) {
+        drop(&plan->deltas[i], RETENTION_OLD, catalog->deltas[i].bytes, plan);
+    }
+    for (size_t i = 0; i < catalog->n_merged; i++) {
+        if (catalog->merged[i].last_index <= index) {
+            drop(&plan->merged[i], RETENTION_OLD, catalog->merged[i].bytes, plan);
+        }
+    }
+}
+
+static bool was_merged_by(uint64_t merged_ms, uint64_t then_ms)
+{
+    return merged_ms != 0 && merged_ms <= then_ms;
+}
+
+/* What is in a merged one that was made by then, the oldest first, while there are more than
+ * @max_bytes. */
+static void drop_twice(const struct catalog *catalog, uint64_t then_ms, uint64_t max_bytes,
+                       struct retention_plan *plan)
+{
+    for (size_t i = 0; i < catalog->n_merged && catalog->bytes - plan->bytes > max_bytes; i++) {
+        if (plan->merged[i] == RETENTION_STAYS &&
+            was_merged_by(catalog->merged[i].merged_ms, then_ms)) {
+            drop(&plan->merged[i], RETENTION_TWICE, catalog->merged[i].bytes, plan);
+        }
+    }
+    for (size_t i = 0; i < catalog->n_deltas && catalog->bytes - plan->bytes > max_bytes; i++) {
+        if (plan->deltas[i] == RETENTION_STAYS &&
+            was_merged_by(catalog->deltas[i].merged_ms, then_ms)) {
+            drop(&plan->deltas[i], RETENTION_TWICE, catalog->deltas[i].bytes, plan);
+        }
     }
 }
 
@@ -69,9 +83,10 @@ static void drop_deltas(const struct catalog *catalog, size_t first_delta,
 static void keep_in_bounds(const struct catalog *catalog, uint64_t max_bytes, size_t newest,
                            struct retention_plan *plan)
 {
+    drop_twice(catalog, UINT64_MAX, max_bytes, plan);
     for (size_t i = 0; i < newest && catalog->bytes - plan->bytes > max_bytes; i++) {
         drop_full(catalog, i, plan);
-        drop_deltas(catalog, deltas_up_to(catalog, catalog->fulls[i + 1].index), plan);
+        drop_up_to(catalog, catalog->fulls[i + 1].index, plan);
     }
 }
 
@@ -89,6 +104,13 @@ static size_t old_orphans(const struct catalog *catalog, uint64_t grace_ms, uint
     return n;
 }
 
+struct retention_policy retention_of_days(unsigned days)
+{
+    return (struct retention_policy){.deltas_ms = days * RETENTION_DAY_MS,
+                                     .fulls_ms = days * RETENTION_DAY_MS,
+                                     .grace_ms = RETENTION_GRACE_MS};
+}
+
 void retention_plan(const struct catalog *catalog, const struct retention_policy *policy,
                     uint64_t now_ms, struct retention_plan *plan)
 {
@@ -96,12 +118,17 @@ void retention_plan(const struct catalog *catalog, const struct retention_policy
     size_t anchor = newest_older_than(catalog, policy->deltas_ms + policy->grace_ms, now_ms);
 
     *plan = (struct retention_plan){
+        .deltas = memory_new_zeroed(catalog->n_deltas + 1, sizeof *plan->deltas),
+        .merged = memory_new_zeroed(catalog->n_merged + 1, sizeof *plan->merged),
         .drops_full = memory_new_zeroed(catalog->n_fulls + 1, sizeof *plan->drops_full)};
     if (newest == catalog->n_fulls) {
         return; /* Without one, everything may be needed. */
     }
     if (anchor < catalog->n_fulls) {
-        drop_deltas(catalog, deltas_up_to(catalog, catalog->fulls[anchor].index), plan);
+        drop_up_to(catalog, catalog->fulls[anchor].index, plan);
+    }
+    if (now_ms >= policy->grace_ms) {
+        drop_twice(catalog, now_ms - policy->grace_ms, 0, plan);
     }
     for (size_t i = 0; i < newest; i++) {
         bool is_old = age_ms(&catalog->fulls[i], now_ms) >= policy->fulls_ms + policy->grace_ms;
@@ -118,6 +145,8 @@ void retention_plan(const struct catalog *catalog, const struct retention_policy
 
 void retention_plan_close(struct retention_plan *plan)
 {
+    free(plan->deltas);
+    free(plan->merged);
     free(plan->drops_full);
-    plan->drops_full = NULL;
+    *plan = (struct retention_plan){.n_orphans = 0};
 }

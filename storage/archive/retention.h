@@ -3,7 +3,8 @@
  * - Every point of the last @deltas_ms can be restored: the newest full from before is kept, and
  *   all deltas behind it.
  * - Fulls are kept for @fulls_ms.
- * - With @max_bytes, the oldest goes until the rest fits.
+ * - What is in a merged one need not be there twice.
+ * - With @max_bytes, what is there twice goes first, and then the oldest, until the rest fits.
  * - A full that is pinned is kept, and the newest whole one with all deltas behind it, whatever
  *   else.
  *
@@ -21,18 +22,29 @@ struct retention_policy {
     uint64_t max_bytes; /* 0: as much as there is. */
 };
 
-/* 7 days, 30 days, a day. */
-#define RETENTION_DELTAS_MS (7ull * 24 * 3600 * 1000)
-#define RETENTION_FULLS_MS  (30ull * 24 * 3600 * 1000)
-#define RETENTION_GRACE_MS  (24ull * 3600 * 1000)
+#define RETENTION_DAY_MS (24ull * 3600 * 1000)
+/* Every point of so many days. */
+#define RETENTION_DAYS     30u
+#define RETENTION_GRACE_MS RETENTION_DAY_MS
+
+/* What becomes of a delta, or of a merged one. */
+enum retention_fate {
+    RETENTION_STAYS,
+    RETENTION_OLD,   /* Goes. */
+    RETENTION_TWICE, /* Goes if the merged one that has it (catalog_find_whole()) is sound. */
+};
 
 struct retention_plan {
-    /* Of the catalog's: the deltas before this one go, ... */
-    size_t first_delta;
-    bool *drops_full; /* ... these fulls, and ... */
-    size_t n_orphans; /* ... so many of the orphans, from the first. */
+    /* Of the catalog's, one by one: */
+    enum retention_fate *deltas;
+    enum retention_fate *merged;
+    bool *drops_full;
+    size_t n_orphans; /* So many of the orphans, from the first. */
     uint64_t bytes;   /* Of all that goes, but for orphans. */
 };
+
+/* Every point of @days days. */
+struct retention_policy retention_of_days(unsigned days);
 
 /* @now_ms: the wall clock. The caller ends with retention_plan_close(). */
 void retention_plan(const struct catalog *catalog, const struct retention_policy *policy,

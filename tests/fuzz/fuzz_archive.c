@@ -121,7 +121,7 @@ static void try_delta(struct slice facts_and_steps)
           (ssize_t)content.size_bytes);
     CHECK(close(fd) == 0);
     the_object = buffer_slice(&bytes);
-    if (delta_read(&repository, BASE, 1, NULL, &facts, on_step, &last_index, &error) == STATUS_OK) {
+    if (delta_read(&repository, NAME, NULL, &facts, on_step, &last_index, &error) == STATUS_OK) {
         CHECK(last_index == facts.last_index);
     }
     buffer_close(&bytes);
@@ -155,6 +155,10 @@ static void try_name(struct slice bytes)
     name[size] = '\0';
     if (names_parse(name, &parsed) && parsed.kind == NAMES_DELTA) {
         names_delta(parsed.base, parsed.index, again);
+        CHECK(strcmp(name, again) == 0);
+    }
+    if (parsed.kind == NAMES_MERGED) {
+        names_merged(parsed.base, parsed.index, parsed.last_index, parsed.created_ms, again);
         CHECK(strcmp(name, again) == 0);
     }
 }

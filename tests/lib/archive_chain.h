@@ -8,9 +8,10 @@
 struct archive_chain {
     uint64_t fulls;
     uint64_t deltas;
-    uint64_t gaps;    /* Between two deltas, ... */
+    uint64_t gaps;    /* Between two deltas, or what they were merged into, ... */
     uint64_t orphans; /* ... and segments without a manifest. */
     uint64_t last_index;
+    uint64_t delta_index;    /* Where the last delta ends. */
     uint64_t first_revision; /* Of the oldest full: nothing before can be restored. */
 };
 

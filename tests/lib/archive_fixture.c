@@ -80,6 +80,7 @@ int archive_fixture_teardown(void **state)
     char command[128];
 
     archiver_close(f->archiver);
+    archiver_close(f->other);
     journal_close(f->journal);
     repository_close(f->repository);
     state_free(f->state);
@@ -121,7 +122,7 @@ void archive_fixture_write(struct archive_fixture *f, unsigned i)
     memset(value, 'a' + (int)(i % 26), sizeof value);
     value[1 + i * 31 % (sizeof value - 2)] = '\0';
     operation = item_put(key, value);
-    f->state->now_ms += 13;
+    f->state->now_ms += ARCHIVE_FIXTURE_ENTRY_MS;
     (void)state_operate(f->state, &operation);
     note(f, f->state->index, buffer_slice(&f->state->entry));
 }
@@ -225,17 +226,28 @@ void archive_fixture_catch_up(struct archive_fixture *f)
 
 /* --- Restoring --- */
 
+static void on_damage(void *data, const char *why)
+{
+    struct archive_fixture *f = data;
+
+    (void)snprintf(f->damage, sizeof f->damage, "%s", why); /* As long as it can be. */
+}
+
 enum status archive_fixture_restore(struct archive_fixture *f, uint64_t to_revision,
                                     uint64_t to_time_ms, struct restore_facts *facts)
 {
     const struct restore_options options = {.url = f->url,
                                             .keys = f->options.keys,
                                             .to_revision = to_revision,
-                                            .to_time_ms = to_time_ms};
+                                            .to_time_ms = to_time_ms,
+                                            .n_threads = f->n_threads,
+                                            .data = f,
+                                            .on_damage = on_damage};
     struct restore *restore;
     char directory[128];
     enum status status = restore_open(&options, &restore, &f->error);
 
+    f->damage[0] = '\0';
     if (status != STATUS_OK) {
         return status;
     }
@@ -286,6 +298,15 @@ void archive_fixture_check_restore(struct archive_fixture *f, uint64_t to_revisi
 void archive_fixture_check_latest(struct archive_fixture *f)
 {
     archive_fixture_check_restore(f, UINT64_MAX, UINT64_MAX, &f->points[f->n_points - 1]);
+}
+
+void archive_fixture_load(struct archive_fixture *f, struct catalog *catalog)
+{
+    char base[NAMES_BASE_BYTES];
+
+    names_base(f->cluster_id, repository_is_local(f->repository) ? NODE_ID : 0, base);
+    assert_int_equal(catalog_load(f->repository, base, f->options.keys, catalog, &f->error),
+                     STATUS_OK);
 }
 
 void archive_fixture_check_chain(struct archive_fixture *f, unsigned n_gaps)

@@ -12,6 +12,7 @@
 #define ARCHIVE_FIXTURE_CLUSTER  "01234567-89ab-cdef-0123-456789abcdef"
 #define ARCHIVE_FIXTURE_ENTRIES  200u
 #define ARCHIVE_FIXTURE_LIMIT_MS 30000u
+#define ARCHIVE_FIXTURE_ENTRY_MS 13u /* So much later, by the cluster's time, is each entry. */
 
 /* What the state was after each entry. */
 struct archive_fixture_point {
@@ -30,12 +31,15 @@ struct archive_fixture {
     struct state_fixture *state;
     struct journal *journal;
     struct archiver *archiver;
+    struct archiver *other;          /* A second one of the same chain, if a test needs it. */
     struct archiver_options options; /* For the next one that is opened. */
     struct repository *repository;   /* At url. */
     bool is_chosen;
     unsigned n_points;
-    struct archive_fixture_point points[4 * ARCHIVE_FIXTURE_ENTRIES];
+    struct archive_fixture_point points[32 * ARCHIVE_FIXTURE_ENTRIES];
     unsigned n_restores;
+    unsigned n_threads;          /* Of restores; 0: the default. */
+    char damage[ERROR_MAX_TEXT]; /* What the last restore went around; "": nothing. */
     struct error error;
 };
 
@@ -74,7 +78,10 @@ void archive_fixture_check_latest(struct archive_fixture *f);
 struct restore *archive_fixture_begin_restore(struct archive_fixture *f, uint64_t to_revision);
 MUST_USE enum status archive_fixture_end_restore(struct archive_fixture *f, struct restore *restore,
                                                  struct restore_facts *facts);
-/* Deltas follow each other but for so many gaps, and nothing is there that is not whole. */
+/* What is there now; ends with catalog_close(). */
+void archive_fixture_load(struct archive_fixture *f, struct catalog *catalog);
+/* Deltas, and what they were merged into, follow each other but for so many gaps, and nothing is
+ * there that is not whole. */
 void archive_fixture_check_chain(struct archive_fixture *f, unsigned n_gaps);
 
 #define ARCHIVE_FIXTURE_OBJECTS      64u

@@ -196,14 +196,16 @@ static void a_gap_in_the_journal_begins_a_new_full(void **state)
     assert_non_null(strstr(f->error.text, "is missing"));
 }
 
-static void a_copy_is_as_good_as_the_archive(void **state)
+static void copy_twice(struct archive_fixture *f, bool ahead)
 {
-    struct archive_fixture *f = *state;
     struct copy_options options = {
         .from = f->repository, .prefix = "", .work_directory = f->work_path};
     struct copy_totals totals;
     struct copy_totals second;
+    char from_url[sizeof f->url];
 
+    memcpy(from_url, f->url, sizeof from_url);
+    options.from_url = ahead ? from_url : NULL;
     archive_fixture_open_archiver(f);
     archive_fixture_await_first_full(f);
     archive_fixture_go_on(f, 20);
@@ -226,6 +228,64 @@ static void a_copy_is_as_good_as_the_archive(void **state)
     assert_int_equal(copy_archive(&options, &second, &f->error), STATUS_OK);
     assert_int_equal(second.copied_objects, 0);
     repository_close(options.to);
+}
+
+static void a_copy_is_as_good_as_the_archive(void **state)
+{
+    copy_twice(*state, false);
+}
+
+static void a_copy_that_reads_ahead_is_the_same(void **state)
+{
+    copy_twice(*state, true);
+}
+
+struct taking_away {
+    struct archive_fixture *f;
+    char name[NAMES_BYTES]; /* Of a delta; "": it is gone. */
+};
+
+static void take_away(void *data, const struct copy_totals *totals)
+{
+    struct taking_away *taking = data;
+
+    (void)totals;
+    if (taking->name[0] != '\0') {
+        assert_int_equal(repository_remove(taking->f->repository, taking->name, &taking->f->error),
+                         STATUS_OK);
+        taking->name[0] = '\0';
+    }
+}
+
+/* An archiver that goes on merges and prunes. */
+static void a_copy_leaves_out_what_is_removed_meanwhile(void **state)
+{
+    struct archive_fixture *f = *state;
+    struct taking_away taking = {.f = f};
+    struct copy_options options = {.from = f->repository,
+                                   .prefix = "",
+                                   .work_directory = f->work_path,
+                                   .data = &taking,
+                                   .on_progress = take_away};
+    struct archive_fixture_objects objects = {.n = 0};
+    struct copy_totals totals;
+
+    archive_fixture_open_archiver(f);
+    archive_fixture_await_first_full(f);
+    archive_fixture_go_on(f, 20);
+    archive_fixture_catch_up(f);
+    archive_fixture_close_archiver(f);
+    archive_fixture_list(f, &objects);
+    memcpy(taking.name, objects.names[objects.n - 1], sizeof taking.name);
+    strcat(f->url, "-copied");
+    assert_int_equal(
+        repository_open(&(struct repository_options){.url = f->url}, &options.to, &f->error),
+        STATUS_OK);
+    assert_int_equal(copy_archive(&options, &totals, &f->error), STATUS_OK);
+    repository_close(options.to);
+
+    assert_int_equal(totals.objects, objects.n - 1);
+    assert_int_equal(totals.copied_objects, objects.n - 1);
 }
 
 static void what_is_held_is_removed_later(void **state)
@@ -513,6 +573,10 @@ int main(void)
                                         archive_fixture_teardown),
         cmocka_unit_test_setup_teardown(a_copy_is_as_good_as_the_archive, archive_fixture_setup,
                                         archive_fixture_teardown),
+        cmocka_unit_test_setup_teardown(a_copy_that_reads_ahead_is_the_same, archive_fixture_setup,
+                                        archive_fixture_teardown),
+        cmocka_unit_test_setup_teardown(a_copy_leaves_out_what_is_removed_meanwhile,
+                                        archive_fixture_setup, archive_fixture_teardown),
         cmocka_unit_test_setup_teardown(a_short_disk_cuts_the_archive_down_and_then_stops_it,
                                         archive_fixture_setup, archive_fixture_teardown),
         cmocka_unit_test_setup_teardown(an_archiver_tries_restores_by_itself, archive_fixture_setup,

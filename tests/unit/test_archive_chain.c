@@ -39,6 +39,19 @@ static void names_are_parsed_back(void **state)
     assert_int_equal(parsed.index, 77);
     assert_string_equal(parsed.base, base);
 
+    names_merged(base, 77, 1234, 1700000000000, name);
+    assert_string_equal(name, CLUSTER
+                        "/cluster/merged/00000000000000000077-00000000000000001234-01700000000000");
+    assert_true(names_parse(name, &parsed));
+    assert_int_equal(parsed.kind, NAMES_MERGED);
+    assert_int_equal(parsed.index, 77);
+    assert_int_equal(parsed.last_index, 1234);
+    assert_int_equal(parsed.created_ms, 1700000000000);
+    assert_string_equal(parsed.base, base);
+    names_merged(base, 77, 77, UINT64_MAX, name);
+    assert_true(names_parse(name, &parsed));
+    assert_int_equal(parsed.created_ms, NAMES_MAX_MS);
+
     names_full_directory(base, UINT64_MAX, 0xabc, directory);
     names_segment(directory, 4095, name);
     assert_string_equal(name, CLUSTER "/cluster/full/18446744073709551615-00000abc/seg-004095");
@@ -71,6 +84,11 @@ static void other_names_are_none_of_an_archive(void **state)
         CLUSTER "/cluster/log/00000000000000000077x",
         CLUSTER "/cluster/log/-0000000000000000077",
         CLUSTER "/cluster/log/99999999999999999999",
+        CLUSTER "/cluster/merged/00000000000000000077",
+        CLUSTER "/cluster/merged/00000000000000000077-00000000000000001234",
+        CLUSTER "/cluster/merged/00000000000000000077-00000000000000000076-01700000000000",
+        CLUSTER "/cluster/merged/00000000000000000077-00000000000000001234-1700000000000",
+        CLUSTER "/cluster/merged/00000000000000000077-00000000000000001234-01700000000000x",
         CLUSTER "/cluster/full/00000000000000000077-00000abc",
         CLUSTER "/cluster/full/00000000000000000077-00000abc/",
         CLUSTER "/cluster/full/00000000000000000077-00000ABC/MANIFEST",
@@ -200,7 +218,34 @@ static struct catalog a_catalog(unsigned days)
         catalog.deltas[i] = (struct catalog_delta){.first_index = 250 * i + 1, .bytes = 10};
     }
     catalog.bytes = 10 * (catalog.n_fulls + catalog.n_deltas);
+    catalog_settle(&catalog);
     return catalog;
+}
+
+/* Merge so many deltas, from the first to the last index, into one of 5 bytes. */
+static void merge(struct catalog *catalog, uint64_t first_index, uint64_t last_index,
+                  uint64_t created_ms)
+{
+    catalog->merged = realloc(catalog->merged, (catalog->n_merged + 1) * sizeof *catalog->merged);
+    assert_non_null(catalog->merged);
+    catalog->merged[catalog->n_merged++] = (struct catalog_merged){
+        .first_index = first_index, .last_index = last_index, .created_ms = created_ms, .bytes = 5};
+    catalog->bytes += 5;
+    catalog_settle(catalog);
+}
+
+/* The first delta that stays; all behind it do. */
+static size_t first_delta(const struct catalog *catalog, const struct retention_plan *plan)
+{
+    size_t n = 0;
+
+    while (n < catalog->n_deltas && plan->deltas[n] == RETENTION_OLD) {
+        n++;
+    }
+    for (size_t i = n; i < catalog->n_deltas; i++) {
+        assert_int_equal(plan->deltas[i], RETENTION_STAYS);
+    }
+    return n;
 }
 
 static const struct retention_policy policy = {
@@ -213,7 +258,7 @@ static void what_is_young_is_kept(void **state)
 
     (void)state;
     retention_plan(&catalog, &policy, NOW_MS, &plan);
-    assert_int_equal(plan.first_delta, 0);
+    assert_int_equal(first_delta(&catalog, &plan), 0);
     assert_int_equal(plan.bytes, 0);
     retention_plan_close(&plan);
     catalog_close(&catalog);
@@ -228,7 +273,7 @@ static void deltas_go_before_fulls_do(void **state)
     (void)state;
     retention_plan(&catalog, &policy, NOW_MS, &plan);
     /* The newest full that is eight days old is number 31: the deltas from index 31001 on stay. */
-    assert_int_equal(catalog.deltas[plan.first_delta].first_index, 31001);
+    assert_int_equal(catalog.deltas[first_delta(&catalog, &plan)].first_index, 31001);
     for (unsigned i = 0; i < 40; i++) {
         assert_int_equal(plan.drops_full[i], i <= 8); /* 31 days old or older. */
     }
@@ -248,7 +293,7 @@ static void the_newest_full_and_what_follows_are_kept_whatever_else(void **state
     assert_true(plan.drops_full[1]);
     assert_false(plan.drops_full[2]);
     /* The last delta before it may go on behind it, as far as a listing tells. */
-    assert_int_equal(plan.first_delta, catalog.n_deltas - 1);
+    assert_int_equal(first_delta(&catalog, &plan), catalog.n_deltas - 1);
     retention_plan_close(&plan);
     catalog_close(&catalog);
 }
@@ -262,14 +307,14 @@ static void an_incomplete_full_is_none_to_rely_on(void **state)
     catalog.fulls[31].is_whole = false;
     catalog.fulls[39].is_whole = false;
     retention_plan(&catalog, &policy, NOW_MS, &plan);
-    assert_int_equal(catalog.deltas[plan.first_delta].first_index, 30001);
+    assert_int_equal(catalog.deltas[first_delta(&catalog, &plan)].first_index, 30001);
     retention_plan_close(&plan);
 
     for (unsigned i = 0; i < 40; i++) {
         catalog.fulls[i].is_whole = false;
     }
     retention_plan(&catalog, &policy, NOW_MS + 100 * DAY_MS, &plan);
-    assert_int_equal(plan.first_delta, 0);
+    assert_int_equal(first_delta(&catalog, &plan), 0);
     assert_int_equal(plan.bytes, 0);
     retention_plan_close(&plan);
     catalog_close(&catalog);
@@ -287,7 +332,7 @@ static void the_oldest_goes_until_the_rest_fits(void **state)
     assert_true(plan.drops_full[0]);
     assert_true(plan.drops_full[1]);
     assert_false(plan.drops_full[2]);
-    assert_int_equal(catalog.deltas[plan.first_delta].first_index, 2001);
+    assert_int_equal(catalog.deltas[first_delta(&catalog, &plan)].first_index, 2001);
     assert_int_equal(plan.bytes, 100);
     retention_plan_close(&plan);
     catalog_close(&catalog);
@@ -337,7 +382,185 @@ static void a_time_before_all_fulls_drops_nothing(void **state)
     (void)state;
     retention_plan(&catalog, &policy, DAY_MS, &plan);
     assert_int_equal(plan.bytes, 0);
-    assert_int_equal(plan.first_delta, 0);
+    assert_int_equal(first_delta(&catalog, &plan), 0);
+    retention_plan_close(&plan);
+    catalog_close(&catalog);
+}
+
+/* --- Merged ones --- */
+
+static void a_delta_is_merged_if_all_of_it_is_in_one(void **state)
+{
+    struct catalog catalog = a_catalog(2); /* 1, 251, 501, 751; the last one goes on. */
+
+    (void)state;
+    merge(&catalog, 1, 500, 7);
+    merge(&catalog, 501, 749, 8); /* Not all of the third one. */
+    assert_int_equal(catalog.deltas[0].last_index, 250);
+    assert_int_equal(catalog.deltas[3].last_index, UINT64_MAX);
+    assert_int_equal(catalog.deltas[0].merged_ms, 7);
+    assert_int_equal(catalog.deltas[1].merged_ms, 7);
+    assert_int_equal(catalog.deltas[2].merged_ms, 0);
+    assert_int_equal(catalog.deltas[3].merged_ms, 0);
+    merge(&catalog, 751, 5000, 9);
+    assert_int_equal(catalog.deltas[3].merged_ms, 0); /* Nobody knows where it ends. */
+    assert_int_equal(catalog_find_whole(&catalog, 251, 500), 0);
+    assert_int_equal(catalog_find_whole(&catalog, 251, 501), catalog.n_merged);
+    catalog_close(&catalog);
+}
+
+/* Where deltas are gone, the merged one behind tells where the one before ends. */
+static void a_merged_one_ends_a_delta_too(void **state)
+{
+    struct catalog catalog = a_catalog(2);
+
+    (void)state;
+    merge(&catalog, 1, 250, 7);
+    merge(&catalog, 251, 750, 8);
+    catalog.deltas[1] = catalog.deltas[3];
+    catalog.n_deltas = 2; /* 1, 751 */
+    catalog_settle(&catalog);
+    assert_int_equal(catalog.deltas[0].last_index, 250);
+    assert_int_equal(catalog.deltas[0].merged_ms, 7);
+    catalog_close(&catalog);
+}
+
+static void a_merged_one_in_another_one_is_told(void **state)
+{
+    struct catalog catalog = a_catalog(3);
+
+    (void)state;
+    merge(&catalog, 1, 500, 9);
+    merge(&catalog, 1, 750, 8);
+    merge(&catalog, 1, 750, 7); /* The older one of two that are equal counts. */
+    merge(&catalog, 501, 1000, 6);
+    merge(&catalog, 251, 750, 5);
+    merge(&catalog, 1001, 1250, 0); /* By a clock that was wrong. */
+    assert_int_equal(catalog.n_merged, 6);
+    assert_int_equal(catalog.merged[0].created_ms, 7);
+    assert_int_equal(catalog.merged[0].merged_ms, 0);
+    assert_int_equal(catalog.merged[1].merged_ms, 7); /* 1-750, the younger. */
+    assert_int_equal(catalog.merged[2].merged_ms, 7); /* 1-500 */
+    assert_int_equal(catalog.merged[3].merged_ms, 7); /* 251-750 */
+    assert_int_equal(catalog.merged[4].merged_ms, 0); /* 501-1000 */
+    assert_int_equal(catalog.merged[5].merged_ms, 0);
+    assert_int_equal(catalog.deltas[2].merged_ms, 7);
+    assert_int_equal(catalog.deltas[3].merged_ms, 6);
+    assert_int_not_equal(catalog.deltas[4].merged_ms, 0);
+    catalog_close(&catalog);
+}
+
+static void the_merged_one_that_goes_furthest_is_found(void **state)
+{
+    struct catalog catalog = a_catalog(3);
+    bool excluded[3] = {false};
+
+    (void)state;
+    merge(&catalog, 1, 500, 7);
+    merge(&catalog, 251, 1000, 7);
+    merge(&catalog, 1251, 1500, 7);
+    assert_int_equal(catalog_find_merged(&catalog, 0, NULL), 0);
+    assert_int_equal(catalog_find_merged(&catalog, 249, NULL), 0);
+    assert_int_equal(catalog_find_merged(&catalog, 250, NULL), 1);
+    assert_int_equal(catalog_find_merged(&catalog, 999, NULL), 1);
+    assert_int_equal(catalog_find_merged(&catalog, 1000, NULL), 3);
+    assert_int_equal(catalog_find_merged(&catalog, 1250, NULL), 2);
+    assert_int_equal(catalog_find_merged(&catalog, 1500, NULL), 3);
+    excluded[1] = true;
+    assert_int_equal(catalog_find_merged(&catalog, 300, excluded), 0);
+    assert_int_equal(catalog_find_merged(&catalog, 600, excluded), 3);
+    assert_int_equal(catalog_find_delta(&catalog, 600), 2);
+    assert_int_equal(catalog_find_delta(&catalog, 750), 3);
+    assert_int_equal(catalog_find_delta(&catalog, 100000), 7);
+    catalog_close(&catalog);
+}
+
+static void what_is_merged_goes_when_the_grace_is_over(void **state)
+{
+    struct catalog catalog = a_catalog(3);
+    struct retention_plan plan;
+
+    (void)state;
+    merge(&catalog, 1, 500, NOW_MS - DAY_MS);
+    merge(&catalog, 1, 250, NOW_MS);
+    merge(&catalog, 501, 1000, NOW_MS - DAY_MS + 1);
+    merge(&catalog, 1001, 1250, NOW_MS + 1000 * DAY_MS); /* By a clock that was wrong. */
+    retention_plan(&catalog, &policy, NOW_MS, &plan);
+    for (size_t i = 0; i < catalog.n_deltas; i++) {
+        assert_int_equal(plan.deltas[i], i < 2 ? RETENTION_TWICE : RETENTION_STAYS);
+    }
+    assert_int_equal(plan.merged[0], RETENTION_STAYS);
+    assert_int_equal(plan.merged[1], RETENTION_TWICE); /* It is in the first one. */
+    assert_int_equal(plan.merged[2], RETENTION_STAYS);
+    assert_int_equal(plan.merged[3], RETENTION_STAYS);
+    assert_int_equal(plan.bytes, 25);
+    retention_plan_close(&plan);
+    catalog_close(&catalog);
+}
+
+static void merged_ones_go_as_deltas_do(void **state)
+{
+    struct catalog catalog = a_catalog(40);
+    struct retention_plan plan;
+
+    (void)state;
+    merge(&catalog, 29001, 30000, NOW_MS);
+    merge(&catalog, 30501, 31000, NOW_MS);
+    merge(&catalog, 30751, 31250, NOW_MS); /* The full of day 31 needs it. */
+    retention_plan(&catalog, &policy, NOW_MS, &plan);
+    assert_int_equal(plan.merged[0], RETENTION_OLD);
+    assert_int_equal(plan.merged[1], RETENTION_OLD);
+    assert_int_equal(plan.merged[2], RETENTION_STAYS);
+    assert_int_equal(catalog.deltas[first_delta(&catalog, &plan)].first_index, 31001);
+    retention_plan_close(&plan);
+    catalog_close(&catalog);
+}
+
+/* What is there twice goes first, and at once; then all of the oldest full. */
+static void a_bound_takes_what_is_there_twice_first(void **state)
+{
+    struct catalog catalog = a_catalog(5); /* 210 bytes */
+    struct retention_policy bounded = policy;
+    struct retention_plan plan;
+
+    (void)state;
+    merge(&catalog, 1, 500, NOW_MS); /* 20 of them; 215 bytes now. */
+    bounded.max_bytes = 195;
+    retention_plan(&catalog, &bounded, NOW_MS, &plan);
+    assert_false(plan.drops_full[0]);
+    assert_int_equal(plan.deltas[0], RETENTION_TWICE);
+    assert_int_equal(plan.deltas[1], RETENTION_TWICE);
+    assert_int_equal(plan.bytes, 20);
+    retention_plan_close(&plan);
+
+    bounded.max_bytes = 194;
+    retention_plan(&catalog, &bounded, NOW_MS, &plan);
+    assert_true(plan.drops_full[0]);
+    assert_false(plan.drops_full[1]);
+    assert_int_equal(plan.merged[0], RETENTION_OLD);
+    for (unsigned i = 0; i < 4; i++) {
+        assert_int_equal(plan.deltas[i], RETENTION_OLD);
+    }
+    assert_int_equal(plan.deltas[4], RETENTION_STAYS);
+    assert_int_equal(plan.bytes, 55);
+    retention_plan_close(&plan);
+    catalog_close(&catalog);
+}
+
+/* Every point of thirty days, and the full that leads to the first of them. */
+static void by_default_every_point_of_the_days_stays(void **state)
+{
+    struct catalog catalog = a_catalog(50);
+    struct retention_policy days = retention_of_days(30);
+    struct retention_plan plan;
+
+    (void)state;
+    retention_plan(&catalog, &days, NOW_MS, &plan);
+    /* The newest full that is 31 days old is number 18. */
+    assert_int_equal(catalog.deltas[first_delta(&catalog, &plan)].first_index, 18001);
+    for (unsigned i = 0; i < 50; i++) {
+        assert_int_equal(plan.drops_full[i], i < 18);
+    }
     retention_plan_close(&plan);
     catalog_close(&catalog);
 }
@@ -357,6 +580,14 @@ int main(void)
         cmocka_unit_test(a_pinned_full_stays),
         cmocka_unit_test(segments_without_a_manifest_go_when_a_later_full_is_old),
         cmocka_unit_test(a_time_before_all_fulls_drops_nothing),
+        cmocka_unit_test(a_delta_is_merged_if_all_of_it_is_in_one),
+        cmocka_unit_test(a_merged_one_ends_a_delta_too),
+        cmocka_unit_test(a_merged_one_in_another_one_is_told),
+        cmocka_unit_test(the_merged_one_that_goes_furthest_is_found),
+        cmocka_unit_test(what_is_merged_goes_when_the_grace_is_over),
+        cmocka_unit_test(merged_ones_go_as_deltas_do),
+        cmocka_unit_test(a_bound_takes_what_is_there_twice_first),
+        cmocka_unit_test(by_default_every_point_of_the_days_stays),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
