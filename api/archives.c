@@ -91,6 +91,7 @@ static void append_full(struct buffer *text, const struct place *place,
     render_member_number(text, ",\"records\":", full->records);
     render_member_bool(text, ",\"whole\":", full->is_whole);
     render_member_bool(text, ",\"pinned\":", full->is_pinned);
+    render_member_time_or_null(text, ",\"verified_at\":", full->verified.when_ms);
     buffer_append_byte(text, '}');
 }
 

@@ -222,7 +222,8 @@ static void print_fulls(struct cli *cli, const json_t *answer)
         table_add_format(&table, "%" PRIu64, number_of(one, "records"));
         table_add_string(&table, !json_is_true(json_object_get(one, "whole"))   ? "incomplete"
                                  : json_is_true(json_object_get(one, "pinned")) ? "pinned"
-                                                                                : "");
+                                 : json_is_string(json_object_get(one, "verified_at")) ? "verified"
+                                                                                       : "");
     }
     buffer_append_byte(&cli->out, '\n');
     cli_print_table(cli, &table);
@@ -302,13 +303,16 @@ static json_t *number(uint64_t value)
 static json_t *full_to_json(const struct catalog_full *full)
 {
     char time_text[TEXT_TIME_BYTES];
+    char verified_text[TEXT_TIME_BYTES];
+    bool is_verified = full->verified.when_ms != 0;
 
     text_time(full->time_ms, time_text);
-    return json_pack("{s:s, s:o, s:o, s:s, s:o, s:o, s:b, s:b}", "id",
+    text_time(full->verified.when_ms, verified_text);
+    return json_pack("{s:s, s:o, s:o, s:s, s:o, s:o, s:b, s:b, s:s?}", "id",
                      strrchr(full->directory, '/') + 1, "index", number(full->index), "revision",
                      number(full->revision), "time", time_text, "size_bytes", number(full->bytes),
                      "records", number(full->records), "whole", (int)full->is_whole, "pinned",
-                     (int)full->is_pinned);
+                     (int)full->is_pinned, "verified_at", is_verified ? verified_text : NULL);
 }
 
 static json_t *chain_to_json(const char *base, const struct catalog *catalog)

@@ -1,11 +1,10 @@
 /* holdfast archive show, pin and unpin: one full of a repository. */
 #include <inttypes.h>
-#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "storage/archive/full.h"
+#include "storage/archive/marks.h"
 #include "tools/cli_archive.h"
 
 static const char *operand(const struct cli *cli, size_t i)
@@ -66,30 +65,11 @@ static enum cli_exit find_full(struct cli *cli, struct repository *repository,
 
 /* --- pin and unpin --- */
 
-/* An object without bytes. */
-static enum status create_pin(struct cli *cli, struct repository *repository, const char *name)
-{
-    struct repository_content content = {.size_bytes = 0};
-    enum status status = full_work_file(cli_archive_work_directory(cli), &content.fd, &cli->error);
-
-    if (status != STATUS_OK) {
-        return status;
-    }
-    if (EVP_Digest("", 0, content.sha256, NULL, EVP_sha256(), NULL) != 1) {
-        status = error_set(&cli->error, STATUS_IO, "could not hash");
-    } else {
-        status = repository_create(repository, name, &content, &cli->error);
-    }
-    (void)close(content.fd);                             /* It is gone now. */
-    return status == STATUS_EXISTS ? STATUS_OK : status; /* It is pinned. */
-}
-
 static enum cli_exit change_pin(struct cli *cli, bool is_wanted)
 {
     struct search search = {.id = id_of(operand(cli, 1)),
                             .cluster_id = cli->options->values[CLI_CLUSTER]};
     struct repository *repository;
-    char name[NAMES_BYTES];
     enum status status;
     enum cli_exit code = cli_archive_open_repository(cli, operand(cli, 0), &repository);
 
@@ -98,9 +78,9 @@ static enum cli_exit change_pin(struct cli *cli, bool is_wanted)
     }
     code = find_full(cli, repository, &search);
     if (code == CLI_OK) {
-        names_pin(search.directory, name);
-        status = is_wanted ? create_pin(cli, repository, name)
-                           : repository_remove(repository, name, &cli->error);
+        status = is_wanted ? marks_pin(repository, search.directory,
+                                       cli_archive_work_directory(cli), &cli->error)
+                           : marks_unpin(repository, search.directory, &cli->error);
         code = status == STATUS_OK ? CLI_OK : cli_archive_exit(status);
     }
     repository_close(repository);

@@ -200,9 +200,7 @@ static enum status archive(struct archiver *archiver, struct error *error)
     } else if (status == STATUS_OK && has_full && (is_asked || archiver_full_is_due(archiver))) {
         status = archiver_make_full(archiver, error);
     }
-    if (status == STATUS_OK && has_full && archiver_now_ms() >= archiver->verify_due_ms) {
-        archiver->verify_due_ms =
-            archiver_later(archiver_now_ms(), archiver->options.schedule.verify_ms);
+    if (status == STATUS_OK && has_full && archiver_verify_is_due(archiver)) {
         status = archiver_verify(archiver, error);
     }
     if (status == STATUS_OK && has_full && !is_asked) {

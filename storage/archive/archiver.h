@@ -107,7 +107,7 @@ struct archiver_status {
     struct catalog_full last_full; /* That is whole; directory "": none. */
     uint64_t restore_ms;           /* That a restore of all of it would take, about. */
     /* The last restore that was tried and gave what it should. */
-    uint64_t verified_ms; /* By the wall clock; 0: none since the start. */
+    uint64_t verified_ms; /* By the wall clock; 0: none is known. */
     uint64_t verified_revision;
     uint64_t verify_took_ms;
     /* Since the start. */

@@ -47,6 +47,7 @@ void archiver_count_catalog(struct archiver *archiver)
     struct archiver_status *status = &archiver->status;
     const struct catalog *catalog = &archiver->catalog;
     const struct catalog_full *newest = newest_whole(catalog);
+    size_t i = catalog_last_verified(catalog);
 
     status->index = archiver_end_of_chain(archiver);
     status->revision = catalog->last_revision;
@@ -57,6 +58,11 @@ void archiver_count_catalog(struct archiver *archiver)
     status->bytes = catalog->bytes;
     status->last_full = newest == NULL ? (struct catalog_full){.index = 0} : *newest;
     status->restore_ms = estimate_restore_ms(archiver);
+    if (i < catalog->n_fulls) {
+        status->verified_ms = catalog->fulls[i].verified.when_ms;
+        status->verified_revision = catalog->fulls[i].verified.revision;
+        status->verify_took_ms = catalog->fulls[i].verified.took_ms;
+    }
 }
 
 /* Packed bytes of deltas stand for three times as many. */

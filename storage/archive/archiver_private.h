@@ -142,6 +142,8 @@ MUST_USE enum status archiver_want_room(const struct archiver *archiver, uint64_
                                         struct error *error);
 MUST_USE enum status archiver_want_room_for_full(const struct archiver *archiver,
                                                  struct error *error);
+/* Asked once: the next time is put off. */
+bool archiver_verify_is_due(struct archiver *archiver);
 /* Restore to a directory that is removed again. */
 MUST_USE enum status archiver_verify(struct archiver *archiver, struct error *error);
 

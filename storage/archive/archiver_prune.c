@@ -5,6 +5,7 @@
 
 #include "daemon/base/log.h"
 #include "storage/archive/archiver_private.h"
+#include "storage/archive/marks.h"
 
 #define SQUEEZE_MS 10000u
 /* A turn's share; but if checking what has it all took longer, so many are removed at least. */
@@ -33,8 +34,11 @@ static enum status remove_full(struct archiver *archiver, const struct catalog_f
     char name[NAMES_BYTES];
     enum status status;
 
-    names_manifest(full->directory, name);
-    status = remove_one(archiver, name, error);
+    status = marks_forget(archiver->repository, full->directory, error);
+    if (status == STATUS_OK) {
+        names_manifest(full->directory, name);
+        status = remove_one(archiver, name, error);
+    }
     for (unsigned i = 0; i < full->n_segments && status == STATUS_OK; i++) {
         names_segment(full->directory, i, name);
         status = remove_one(archiver, name, error);

@@ -6,6 +6,7 @@
 #include "daemon/base/files.h"
 #include "daemon/base/log.h"
 #include "storage/archive/archiver_private.h"
+#include "storage/archive/marks.h"
 #include "storage/archive/restore.h"
 
 #define VERIFY_RANGE_MS (24ull * 3600 * 1000)
@@ -104,6 +105,52 @@ static enum status restore_to(struct archiver *archiver, const char *directory,
     return status;
 }
 
+/* In the repository, so that it is known after a restart, and to who archives next. */
+static enum status note_verified(struct archiver *archiver, const struct restore_facts *facts,
+                                 uint64_t took_ms, struct error *error)
+{
+    const struct names_verification verification = {
+        .when_ms = archiver_clock_ms(CLOCK_REALTIME),
+        .revision = facts->revision,
+        .took_ms = took_ms,
+    };
+    enum status status = marks_verified(archiver->repository, facts->full_directory, &verification,
+                                        archiver->work_directory, error);
+
+    if (status != STATUS_OK) {
+        return status;
+    }
+    archiver_lock(archiver);
+    for (size_t i = 0; i < archiver->catalog.n_fulls; i++) {
+        struct catalog_full *full = &archiver->catalog.fulls[i];
+
+        if (strcmp(full->directory, facts->full_directory) == 0) {
+            full->verified = verification;
+        }
+    }
+    archiver_count_catalog(archiver);
+    archiver_unlock(archiver);
+    return STATUS_OK;
+}
+
+bool archiver_verify_is_due(struct archiver *archiver)
+{
+    uint64_t interval_ms = archiver->options.schedule.verify_ms;
+    uint64_t wall_ms = archiver_clock_ms(CLOCK_REALTIME);
+    uint64_t last_ms = archiver->status.verified_ms;
+    uint64_t age_ms = wall_ms > last_ms ? wall_ms - last_ms : 0;
+
+    if (archiver_now_ms() < archiver->verify_due_ms) {
+        return false;
+    }
+    archiver->verify_due_ms = archiver_later(archiver_now_ms(), interval_ms);
+    if (last_ms != 0 && age_ms < interval_ms) {
+        archiver->verify_due_ms = archiver_later(archiver_now_ms(), interval_ms - age_ms);
+        return false;
+    }
+    return true;
+}
+
 /* Restore to a directory that is removed again. */
 enum status archiver_verify(struct archiver *archiver, struct error *error)
 {
@@ -121,11 +168,9 @@ enum status archiver_verify(struct archiver *archiver, struct error *error)
         status = restore_to(archiver, directory, &facts, error);
     }
     if (status == STATUS_OK) {
-        archiver_lock(archiver);
-        archiver->status.verified_ms = archiver_clock_ms(CLOCK_REALTIME);
-        archiver->status.verified_revision = facts.revision;
-        archiver->status.verify_took_ms = archiver_now_ms() - begun_ms;
-        archiver_unlock(archiver);
+        status = note_verified(archiver, &facts, archiver_now_ms() - begun_ms, error);
+    }
+    if (status == STATUS_OK) {
         log_info("archive", "verified repository=%s revision=%" PRIu64 " took_ms=%" PRIu64,
                  archiver->status.url, facts.revision, archiver_now_ms() - begun_ms);
     } else if (status != STATUS_CANCELED) {

@@ -23,6 +23,8 @@ struct loading {
     size_t n_segments;
     char (*pins)[NAMES_BYTES]; /* Directories of fulls. */
     size_t n_pins;
+    struct catalog_full *verified; /* Directory and verification only. */
+    size_t n_verified;
 };
 
 /* Room for one more in a list that grows by doubling. */
@@ -79,6 +81,11 @@ static bool on_object(void *data, const struct repository_object *object)
     if (parsed.kind == NAMES_PIN) {
         loading->pins = grow(loading->pins, loading->n_pins, sizeof *loading->pins);
         memcpy(loading->pins[loading->n_pins++], parsed.full_directory,
+               sizeof parsed.full_directory);
+    } else if (parsed.kind == NAMES_VERIFIED) {
+        loading->verified = grow(loading->verified, loading->n_verified, sizeof *loading->verified);
+        loading->verified[loading->n_verified].verified = parsed.verification;
+        memcpy(loading->verified[loading->n_verified++].directory, parsed.full_directory,
                sizeof parsed.full_directory);
     } else if (parsed.kind == NAMES_DELTA) {
         catalog->deltas = grow(catalog->deltas, catalog->n_deltas, sizeof *catalog->deltas);
@@ -168,6 +175,20 @@ static void mark_pinned(struct loading *loading)
     }
 }
 
+static void mark_verified(struct loading *loading)
+{
+    struct catalog *catalog = loading->catalog;
+
+    for (size_t i = 0; i < catalog->n_fulls; i++) {
+        for (size_t k = 0; k < loading->n_verified; k++) {
+            if (strcmp(catalog->fulls[i].directory, loading->verified[k].directory) == 0 &&
+                loading->verified[k].verified.when_ms > catalog->fulls[i].verified.when_ms) {
+                catalog->fulls[i].verified = loading->verified[k].verified;
+            }
+        }
+    }
+}
+
 static void go_to(struct catalog *catalog, const struct delta_facts *facts)
 {
     if (facts->last_index > catalog->last_index) {
@@ -245,7 +266,9 @@ enum status catalog_load(struct repository *repository, const char *base,
         status = find_end(catalog, repository, base, keys, error);
     }
     mark_pinned(&loading);
+    mark_verified(&loading);
     free(loading.pins);
+    free(loading.verified);
     free(loading.listed);
     free(loading.segments);
     if (status != STATUS_OK) {
@@ -305,4 +328,31 @@ enum status catalog_bases(struct repository *repository, catalog_base_cb cb, voi
     struct bases bases = {.cb = cb, .data = data};
 
     return repository_list(repository, "", NULL, on_any_object, &bases, error);
+}
+
+size_t catalog_newest_verified(const struct catalog *catalog)
+{
+    size_t found = catalog->n_fulls;
+
+    for (size_t i = 0; i < catalog->n_fulls; i++) {
+        if (catalog->fulls[i].is_whole && catalog->fulls[i].verified.when_ms != 0) {
+            found = i;
+        }
+    }
+    return found;
+}
+
+size_t catalog_last_verified(const struct catalog *catalog)
+{
+    size_t found = catalog->n_fulls;
+
+    for (size_t i = 0; i < catalog->n_fulls; i++) {
+        uint64_t when_ms = catalog->fulls[i].verified.when_ms;
+
+        if (when_ms != 0 &&
+            (found == catalog->n_fulls || when_ms > catalog->fulls[found].verified.when_ms)) {
+            found = i;
+        }
+    }
+    return found;
 }

@@ -18,6 +18,7 @@ struct catalog_full {
     unsigned n_segments;
     bool is_whole;  /* Every segment is listed, with the size that the manifest says. */
     bool is_pinned; /* It is kept whatever the policy says. */
+    struct names_verification verified; /* The last one that is known. */
 };
 
 struct catalog_delta {
@@ -80,6 +81,10 @@ size_t catalog_find_merged(const struct catalog *catalog, uint64_t index, const 
 /* The merged one that has all of what is between, and is not itself in another one. It is there if
  * merged_ms says so. */
 size_t catalog_find_whole(const struct catalog *catalog, uint64_t first_index, uint64_t last_index);
+
+/* The newest whole full that was verified, and the one that was verified last; n_fulls: none. */
+size_t catalog_newest_verified(const struct catalog *catalog);
+size_t catalog_last_verified(const struct catalog *catalog);
 
 void catalog_merged_name(const char *base, const struct catalog_merged *merged,
                          char name[NAMES_BYTES]);

@@ -30,8 +30,8 @@ static bool add_item(void *data, const struct repository_object *object)
     struct items *items = data;
     struct names_parsed parsed;
 
-    if (!names_parse(object->name, &parsed)) {
-        return true; /* None of an archive. */
+    if (!names_parse(object->name, &parsed) || parsed.kind == NAMES_VERIFIED) {
+        return true; /* None of an archive, or not true of the copy. */
     }
     if (items->n == items->capacity) {
         items->capacity = items->capacity == 0 ? 64 : 2 * items->capacity;

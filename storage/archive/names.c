@@ -10,6 +10,7 @@
 #define MANIFEST "/MANIFEST"
 #define FULL     "full"
 #define PINS     "pins"
+#define VERIFIED "verified"
 
 void names_base(const char *cluster_id, uint64_t node_id, char base[NAMES_BASE_BYTES])
 {
@@ -38,12 +39,45 @@ void names_manifest(const char *full_directory, char name[NAMES_BYTES])
     CHECK(snprintf(name, NAMES_BYTES, "%s" MANIFEST, full_directory) < (int)NAMES_BYTES);
 }
 
-void names_pin(const char *full_directory, char name[NAMES_BYTES])
+/* "BASE/@kind/INDEX-TOKEN" */
+static void name_beside(const char *full_directory, const char *kind, char name[NAMES_BYTES])
 {
     const char *end = strrchr(full_directory, '/');
     size_t base_size = strlen(full_directory) - strlen(FULL) - strlen(end);
 
-    (void)snprintf(name, NAMES_BYTES, "%.*s" PINS "%s", (int)base_size, full_directory, end);
+    CHECK(snprintf(name, NAMES_BYTES, "%.*s%s%s", (int)base_size, full_directory, kind, end) <
+          (int)NAMES_BYTES);
+}
+
+void names_pin(const char *full_directory, char name[NAMES_BYTES])
+{
+    name_beside(full_directory, PINS, name);
+}
+
+static uint64_t at_most(uint64_t number, uint64_t most)
+{
+    return number < most ? number : most;
+}
+
+void names_verified_prefix(const char *full_directory, char prefix[NAMES_BYTES])
+{
+    size_t size;
+
+    name_beside(full_directory, VERIFIED, prefix);
+    size = strlen(prefix);
+    CHECK(size + 1 < NAMES_BYTES);
+    memcpy(prefix + size, "-", 2);
+}
+
+void names_verified(const char *full_directory, const struct names_verification *verification,
+                    char name[NAMES_BYTES])
+{
+    char prefix[NAMES_BYTES];
+
+    names_verified_prefix(full_directory, prefix);
+    CHECK(snprintf(name, NAMES_BYTES, "%s%014" PRIu64 "-%020" PRIu64 "-%010" PRIu64, prefix,
+                   at_most(verification->when_ms, NAMES_MAX_MS), verification->revision,
+                   at_most(verification->took_ms, NAMES_MAX_TOOK_MS)) < (int)NAMES_BYTES);
 }
 
 void names_delta(const char *base, uint64_t first_index, char name[NAMES_BYTES])
@@ -54,10 +88,8 @@ void names_delta(const char *base, uint64_t first_index, char name[NAMES_BYTES])
 void names_merged(const char *base, uint64_t first_index, uint64_t last_index, uint64_t created_ms,
                   char name[NAMES_BYTES])
 {
-    uint64_t ms = created_ms < NAMES_MAX_MS ? created_ms : NAMES_MAX_MS;
-
     (void)snprintf(name, NAMES_BYTES, "%smerged/%020" PRIu64 "-%020" PRIu64 "-%014" PRIu64, base,
-                   first_index, last_index, ms);
+                   first_index, last_index, at_most(created_ms, NAMES_MAX_MS));
 }
 
 /* What is parsed is written again, and compared, so that nothing but what we write is taken. */
@@ -105,6 +137,23 @@ static bool parse_pin(const char *name, const char *rest, struct names_parsed *p
     return is_same(name, again);
 }
 
+static bool parse_verified(const char *name, const char *rest, struct names_parsed *parsed)
+{
+    struct names_verification *verification = &parsed->verification;
+    char again[NAMES_BYTES];
+    uint32_t token = 0;
+
+    if (sscanf(rest, VERIFIED "/%20" SCNu64 "-%8" SCNx32 "-%14" SCNu64 "-%20" SCNu64 "-%10" SCNu64,
+               &parsed->index, &token, &verification->when_ms, &verification->revision,
+               &verification->took_ms) != 5) {
+        return false;
+    }
+    parsed->kind = NAMES_VERIFIED;
+    names_full_directory(parsed->base, parsed->index, token, parsed->full_directory);
+    names_verified(parsed->full_directory, verification, again);
+    return is_same(name, again);
+}
+
 static bool parse_delta(const char *name, const char *rest, struct names_parsed *parsed)
 {
     char again[NAMES_BYTES];
@@ -147,7 +196,8 @@ bool names_parse(const char *name, struct names_parsed *parsed)
     }
     memcpy(parsed->base, name, base_size);
     if (parse_full(name, rest, parsed) || parse_delta(name, rest, parsed) ||
-        parse_merged(name, rest, parsed) || parse_pin(name, rest, parsed)) {
+        parse_merged(name, rest, parsed) || parse_pin(name, rest, parsed) ||
+        parse_verified(name, rest, parsed)) {
         return true;
     }
     parsed->kind = NAMES_OTHER;

@@ -146,6 +146,7 @@ static enum status plan(struct restore *restore, struct error *error)
     restore->has_manifest = true;
     restore->is_damaged =
         memory_new_zeroed(restore->catalog.n_merged + 1, sizeof *restore->is_damaged);
+    memcpy(restore->facts.full_directory, full->directory, sizeof full->directory);
     restore->facts.full_index = full->index;
     restore->facts.full_revision = full->revision;
     restore->facts.index = full->index;

@@ -46,6 +46,7 @@ MUST_USE enum status restore_open(const struct restore_options *options, struct 
 struct restore_facts {
     char cluster_id[NAMES_CLUSTER_BYTES + 1];
     char base[NAMES_BASE_BYTES];
+    char full_directory[NAMES_BYTES];
     uint64_t full_index;
     uint64_t full_revision;
     /* Where it is, or ended. */

@@ -80,11 +80,11 @@ static void drop_twice(const struct catalog *catalog, uint64_t then_ms, uint64_t
 }
 
 /* Full by full, the oldest first, with the deltas that led from it to the next one. */
-static void keep_in_bounds(const struct catalog *catalog, uint64_t max_bytes, size_t newest,
+static void keep_in_bounds(const struct catalog *catalog, uint64_t max_bytes, size_t kept,
                            struct retention_plan *plan)
 {
     drop_twice(catalog, UINT64_MAX, max_bytes, plan);
-    for (size_t i = 0; i < newest && catalog->bytes - plan->bytes > max_bytes; i++) {
+    for (size_t i = 0; i < kept && catalog->bytes - plan->bytes > max_bytes; i++) {
         drop_full(catalog, i, plan);
         drop_up_to(catalog, catalog->fulls[i + 1].index, plan);
     }
@@ -116,6 +116,8 @@ void retention_plan(const struct catalog *catalog, const struct retention_policy
 {
     size_t newest = newest_whole(catalog);
     size_t anchor = newest_older_than(catalog, policy->deltas_ms + policy->grace_ms, now_ms);
+    size_t verified = catalog_newest_verified(catalog);
+    size_t kept = verified < newest ? verified : newest; /* With all that follows. */
 
     *plan = (struct retention_plan){
         .deltas = memory_new_zeroed(catalog->n_deltas + 1, sizeof *plan->deltas),
@@ -124,13 +126,16 @@ void retention_plan(const struct catalog *catalog, const struct retention_policy
     if (newest == catalog->n_fulls) {
         return; /* Without one, everything may be needed. */
     }
+    if (anchor < catalog->n_fulls && anchor > kept) {
+        anchor = kept;
+    }
     if (anchor < catalog->n_fulls) {
         drop_up_to(catalog, catalog->fulls[anchor].index, plan);
     }
     if (now_ms >= policy->grace_ms) {
         drop_twice(catalog, now_ms - policy->grace_ms, 0, plan);
     }
-    for (size_t i = 0; i < newest; i++) {
+    for (size_t i = 0; i < kept; i++) {
         bool is_old = age_ms(&catalog->fulls[i], now_ms) >= policy->fulls_ms + policy->grace_ms;
 
         if (is_old && (anchor == catalog->n_fulls ? false : i != anchor)) {
@@ -138,7 +143,7 @@ void retention_plan(const struct catalog *catalog, const struct retention_policy
         }
     }
     if (policy->max_bytes > 0) {
-        keep_in_bounds(catalog, policy->max_bytes, newest, plan);
+        keep_in_bounds(catalog, policy->max_bytes, kept, plan);
     }
     plan->n_orphans = old_orphans(catalog, policy->grace_ms, now_ms);
 }

@@ -5,8 +5,8 @@
  * - Fulls are kept for @fulls_ms.
  * - What is in a merged one need not be there twice.
  * - With @max_bytes, what is there twice goes first, and then the oldest, until the rest fits.
- * - A full that is pinned is kept, and the newest whole one with all deltas behind it, whatever
- *   else.
+ * - A full that is pinned is kept, and, whatever else, the newest whole one with all deltas behind
+ *   it; and the newest one that was verified, in the same way.
  *
  * Nothing is unneeded at once when a policy says so: it is a @grace_ms later, so that who began to
  * read before goes on; only @max_bytes does not wait. */

@@ -380,6 +380,44 @@ static void an_archiver_tries_restores_by_itself(void **state)
     assert_int_not_equal(access(path, F_OK), 0);
 }
 
+static size_t count_verifications(struct archive_fixture *f)
+{
+    struct archive_fixture_objects objects;
+    struct names_parsed parsed;
+    size_t n = 0;
+
+    archive_fixture_list(f, &objects);
+    for (size_t i = 0; i < objects.n; i++) {
+        n += names_parse(objects.names[i], &parsed) && parsed.kind == NAMES_VERIFIED ? 1 : 0;
+    }
+    return n;
+}
+
+/* A node that is started again does not try it again before it is due. */
+static void what_was_verified_is_remembered(void **state)
+{
+    struct archive_fixture *f = *state;
+    struct archiver_status before;
+    struct archiver_status status;
+
+    f->options.schedule.verify_ms = 1;
+    archive_fixture_open_archiver(f);
+    archive_fixture_await_first_full(f);
+    assert_true(wait_until(is_verified, f->archiver, LIMIT_MS));
+    archive_fixture_close_archiver(f);
+    assert_int_equal(count_verifications(f), 1); /* Of many, of one full. */
+
+    f->options.schedule.verify_ms = 1000 * ARCHIVE_FIXTURE_LIMIT_MS;
+    archive_fixture_open_archiver(f);
+    before = archive_fixture_ask(f);
+    assert_int_not_equal(before.verified_ms, 0);
+    archive_fixture_go_on(f, 10);
+    status = archive_fixture_ask(f);
+    assert_int_equal(status.verified_ms, before.verified_ms);
+    assert_int_equal(status.verified_revision, before.verified_revision);
+    assert_int_equal(status.verify_took_ms, before.verify_took_ms);
+}
+
 static void an_archive_that_cannot_be_restored_is_told(void **state)
 {
     struct archive_fixture *f = *state;
@@ -580,6 +618,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_short_disk_cuts_the_archive_down_and_then_stops_it,
                                         archive_fixture_setup, archive_fixture_teardown),
         cmocka_unit_test_setup_teardown(an_archiver_tries_restores_by_itself, archive_fixture_setup,
+                                        archive_fixture_teardown),
+        cmocka_unit_test_setup_teardown(what_was_verified_is_remembered, archive_fixture_setup,
                                         archive_fixture_teardown),
         cmocka_unit_test_setup_teardown(an_archive_that_cannot_be_restored_is_told,
                                         archive_fixture_setup, archive_fixture_teardown),

@@ -71,6 +71,39 @@ static void names_are_parsed_back(void **state)
     assert_string_equal(parsed.full_directory, directory);
 }
 
+static void a_verification_is_in_its_name(void **state)
+{
+    struct names_verification verification = {
+        .when_ms = 1767225600000, .revision = 42, .took_ms = 7};
+    struct names_parsed parsed;
+    char directory[NAMES_BYTES];
+    char name[NAMES_BYTES];
+    char prefix[NAMES_BYTES];
+
+    (void)state;
+    names_full_directory(CLUSTER "/cluster/", 12, 0xabc, directory);
+    names_verified(directory, &verification, name);
+    assert_string_equal(name,
+                        CLUSTER "/cluster/verified/00000000000000000012-00000abc-01767225600000-"
+                                "00000000000000000042-0000000007");
+    names_verified_prefix(directory, prefix);
+    assert_memory_equal(name, prefix, strlen(prefix));
+    assert_true(names_parse(name, &parsed));
+    assert_int_equal(parsed.kind, NAMES_VERIFIED);
+    assert_string_equal(parsed.full_directory, directory);
+    assert_int_equal(parsed.verification.when_ms, verification.when_ms);
+    assert_int_equal(parsed.verification.revision, 42);
+    assert_int_equal(parsed.verification.took_ms, 7);
+
+    verification = (struct names_verification){UINT64_MAX, UINT64_MAX, UINT64_MAX};
+    names_verified(directory, &verification, name);
+    assert_true(names_parse(name, &parsed));
+    assert_int_equal(parsed.verification.when_ms, NAMES_MAX_MS);
+    assert_int_equal(parsed.verification.took_ms, NAMES_MAX_TOOK_MS);
+    name[strlen(name) - 1] = 'x';
+    assert_false(names_parse(name, &parsed));
+}
+
 static void other_names_are_none_of_an_archive(void **state)
 {
     static const char *const names[] = {
@@ -294,6 +327,33 @@ static void the_newest_full_and_what_follows_are_kept_whatever_else(void **state
     assert_false(plan.drops_full[2]);
     /* The last delta before it may go on behind it, as far as a listing tells. */
     assert_int_equal(first_delta(&catalog, &plan), catalog.n_deltas - 1);
+    retention_plan_close(&plan);
+    catalog_close(&catalog);
+}
+
+/* Whatever was made since may not lead anywhere. */
+static void the_newest_verified_full_and_what_follows_are_kept(void **state)
+{
+    struct catalog catalog = a_catalog(40);
+    struct retention_policy strict = {.deltas_ms = 1, .fulls_ms = 1, .max_bytes = 1};
+    struct retention_plan plan;
+
+    (void)state;
+    catalog.fulls[10].verified.when_ms = NOW_MS; /* The last one, of an older full. */
+    catalog.fulls[20].verified.when_ms = 1;
+    assert_int_equal(catalog_newest_verified(&catalog), 20);
+    assert_int_equal(catalog_last_verified(&catalog), 10);
+    retention_plan(&catalog, &strict, NOW_MS + 1000 * DAY_MS, &plan);
+    for (unsigned i = 0; i < 40; i++) {
+        assert_int_equal(plan.drops_full[i], i < 20);
+    }
+    assert_int_equal(catalog.deltas[first_delta(&catalog, &plan)].first_index, 20001);
+    retention_plan_close(&plan);
+
+    catalog.fulls[20].is_whole = false;
+    assert_int_equal(catalog_newest_verified(&catalog), 10);
+    retention_plan(&catalog, &policy, NOW_MS, &plan);
+    assert_int_equal(catalog.deltas[first_delta(&catalog, &plan)].first_index, 10001);
     retention_plan_close(&plan);
     catalog_close(&catalog);
 }
@@ -575,6 +635,8 @@ int main(void)
         cmocka_unit_test(what_is_young_is_kept),
         cmocka_unit_test(deltas_go_before_fulls_do),
         cmocka_unit_test(the_newest_full_and_what_follows_are_kept_whatever_else),
+        cmocka_unit_test(the_newest_verified_full_and_what_follows_are_kept),
+        cmocka_unit_test(a_verification_is_in_its_name),
         cmocka_unit_test(an_incomplete_full_is_none_to_rely_on),
         cmocka_unit_test(the_oldest_goes_until_the_rest_fits),
         cmocka_unit_test(a_pinned_full_stays),
