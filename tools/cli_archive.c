@@ -34,7 +34,7 @@ enum cli_exit cli_archive_exit(enum status status)
     }
 }
 
-static bool parse_number(const char *text, uint64_t *number)
+bool cli_archive_parse_number(const char *text, uint64_t *number)
 {
     char *end;
 
@@ -116,7 +116,7 @@ enum cli_exit cli_archive_begin(struct cli *cli, const char *url, struct cli_arc
                                         .on_progress = on_progress,
                                         .on_damage = on_damage};
     if (values[CLI_TO_REVISION] != NULL &&
-        !parse_number(values[CLI_TO_REVISION], &options->to_revision)) {
+        !cli_archive_parse_number(values[CLI_TO_REVISION], &options->to_revision)) {
         return cli_fail(cli, CLI_USAGE, "--to-revision: \"%s\" is not a number",
                         values[CLI_TO_REVISION]);
     }
@@ -344,24 +344,18 @@ static void print_chain(struct cli *cli, const json_t *chain)
     print_fulls(cli, chain);
 }
 
-static enum cli_exit list_chains(struct cli *cli, struct repository *repository,
-                                 const struct cli_archive *archive)
+enum cli_exit cli_archive_each_chain(struct cli *cli, struct repository *repository,
+                                     const struct cli_archive *archive, cli_chain_cb cb, void *data)
 {
     struct chains chains = {.cluster_id = archive->options.cluster_id};
-    json_t *all = json_array();
     enum status status = catalog_bases(repository, add_base, &chains, &cli->error);
 
     for (size_t i = 0; i < chains.n && status == STATUS_OK; i++) {
         struct catalog catalog;
-        json_t *chain;
 
         status = catalog_load(repository, chains.bases[i], archive->keys, &catalog, &cli->error);
         if (status == STATUS_OK) {
-            chain = chain_to_json(chains.bases[i], &catalog);
-            if (!cli->options->as_json) {
-                print_chain(cli, chain);
-            }
-            (void)json_array_append_new(all, chain);
+            status = cb(cli, repository, chains.bases[i], &catalog, data);
             catalog_close(&catalog);
         }
     }
@@ -369,12 +363,35 @@ static enum cli_exit list_chains(struct cli *cli, struct repository *repository,
         status = error_set(&cli->error, STATUS_NOT_FOUND, "there is no archive in %s",
                            repository_url(repository));
     }
-    if (status == STATUS_OK && cli->options->as_json) {
+    free(chains.bases);
+    return status == STATUS_OK ? CLI_OK : cli_archive_exit(status);
+}
+
+static enum status list_chain(struct cli *cli, struct repository *repository, const char *base,
+                              const struct catalog *catalog, void *data)
+{
+    json_t *all = data;
+    json_t *chain = chain_to_json(base, catalog);
+
+    (void)repository;
+    if (!cli->options->as_json) {
+        print_chain(cli, chain);
+    }
+    (void)json_array_append_new(all, chain);
+    return STATUS_OK;
+}
+
+static enum cli_exit list_chains(struct cli *cli, struct repository *repository,
+                                 const struct cli_archive *archive)
+{
+    json_t *all = json_array();
+    enum cli_exit code = cli_archive_each_chain(cli, repository, archive, list_chain, all);
+
+    if (code == CLI_OK && cli->options->as_json) {
         cli_print_json(cli, all);
     }
     json_decref(all);
-    free(chains.bases);
-    return status == STATUS_OK ? CLI_OK : cli_archive_exit(status);
+    return code;
 }
 
 enum cli_exit run_archive_list(struct cli *cli)

@@ -209,6 +209,16 @@ const struct cli_command_info cli_commands[N_COMMANDS] = {
         {"archive", "unpin", "URL FULL", 2, 2, "keep it as long as others are, and no longer",
          "Examples:\n"
          "  holdfast archive unpin file:///mnt/archive 00000000000000000700-5d0a61c2\n"},
+    [COMMAND_ARCHIVE_PRUNE] =
+        {"archive", "prune", "URL", 1, 1, "remove what is old from a repository",
+         "Nodes do that by themselves, for what they archive: this is for copies, and for "
+         "clusters\n"
+         "that are not there any more. Every point of --retention days stays, what is pinned, and\n"
+         "the newest full of each chain with what follows. Without --yes it says what would go.\n"
+         "\n"
+         "Examples:\n"
+         "  holdfast archive prune 's3://second?region=eu-north-1' --retention 90\n"
+         "  holdfast archive prune 's3://second?region=eu-north-1' --retention 90 --yes\n"},
     [COMMAND_ARCHIVE_COPY] =
         {"archive", "copy", "FROM TO", 2, 2, "copy to another repository what it does not have",
          "Whole or not at all: a full counts there when all of it is there. Run it as often as "
@@ -305,7 +315,7 @@ const struct cli_flag_info cli_flags[N_CLI_FLAGS] = {
                          BIT(RESTORE) | BIT(MEMBER_ADD), "where clients reach it [127.0.0.1:7080]"},
     [CLI_INSPECT] = {"inspect", 0, VALUE_NONE, NULL, BIT(RECOVER),
                      "only look at the directories, and compare them"},
-    [CLI_YES] = {"yes", 0, VALUE_NONE, NULL, BIT(RECOVER), "do it"},
+    [CLI_YES] = {"yes", 0, VALUE_NONE, NULL, BIT(RECOVER) | BIT(ARCHIVE_PRUNE), "do it"},
     [CLI_ZONE] = {"zone", 0, VALUE_REQUIRED, "ZONE", BIT(MEMBER_ADD), "where it is"},
     [CLI_ROLE] = {"role", 0, VALUE_REQUIRED, "ROLE", BIT(MEMBER_ADD) | BIT(MEMBER_DEMOTE),
                   "voter, standby or spare"},
@@ -320,14 +330,17 @@ const struct cli_flag_info cli_flags[N_CLI_FLAGS] = {
                      "only up to this time of the cluster, like 2026-11-29T12:00:00Z"},
     [CLI_CLUSTER] = {"cluster", 0, VALUE_REQUIRED, "UUID",
                      FROM_ARCHIVE | BIT(ARCHIVE_LIST) | BIT(ARCHIVE_SHOW) | BIT(ARCHIVE_PIN) |
-                         BIT(ARCHIVE_UNPIN) | BIT(ARCHIVE_COPY),
+                         BIT(ARCHIVE_UNPIN) | BIT(ARCHIVE_PRUNE) | BIT(ARCHIVE_COPY),
                      "of this cluster, if there are several"},
     [CLI_KEY_FILE] = {"archive-key-file", 0, VALUE_REQUIRED, "FILE",
-                      FROM_ARCHIVE | BIT(ARCHIVE_LIST), "the keys of an encrypted archive"},
+                      FROM_ARCHIVE | BIT(ARCHIVE_LIST) | BIT(ARCHIVE_PRUNE),
+                      "the keys of an encrypted archive"},
     [CLI_WORK_DIR] = {"work-dir", 0, VALUE_REQUIRED, "DIR",
                       BIT(ARCHIVE_VERIFY) | BIT(ARCHIVE_PIN) | BIT(ARCHIVE_COPY),
                       "where there is room: for all of the state (verify), 64 MiB (copy) "
                       "[TMPDIR, else /tmp]"},
+    [CLI_RETENTION] = {"retention", 0, VALUE_REQUIRED, "DAYS", BIT(ARCHIVE_PRUNE),
+                       "keep every point of so many days [30]"},
     [CLI_UNDO] = {"undo", 0, VALUE_NONE, NULL, BIT(DRAIN), "it may lead again"},
 };
 

@@ -47,6 +47,7 @@ enum cli_exit run_archive_verify(struct cli *cli);
 enum cli_exit run_archive_show(struct cli *cli);
 enum cli_exit run_archive_pin(struct cli *cli);
 enum cli_exit run_archive_unpin(struct cli *cli);
+enum cli_exit run_archive_prune(struct cli *cli);
 enum cli_exit run_archive_copy(struct cli *cli);
 enum cli_exit run_restore(struct cli *cli);
 enum cli_exit run_recover(struct cli *cli);

@@ -37,6 +37,7 @@ static enum cli_exit (*const runs[N_COMMANDS])(struct cli *cli) = {
     [COMMAND_ARCHIVE_SHOW] = run_archive_show,
     [COMMAND_ARCHIVE_PIN] = run_archive_pin,
     [COMMAND_ARCHIVE_UNPIN] = run_archive_unpin,
+    [COMMAND_ARCHIVE_PRUNE] = run_archive_prune,
     [COMMAND_ARCHIVE_COPY] = run_archive_copy,
     [COMMAND_RESTORE] = run_restore,
     [COMMAND_RECOVER] = run_recover,

@@ -42,9 +42,7 @@ struct archiver {
     uint64_t verify_due_ms;
     uint64_t squeeze_due_ms;
     bool prunes_on;        /* The last turn's pruning has left some, and the catalog is new. */
-    uint64_t prune_end_ms; /* When this turn's is enough; ... */
-    unsigned n_removed;    /* ... that many it has removed. */
-    unsigned n_damaged;    /* Merged ones that this turn's found so. */
+    uint64_t prune_end_ms; /* When this turn's is enough. */
     struct merge *merge;   /* What is being merged; NULL: nothing is. */
     uint64_t merged_index; /* Deltas that begin before are merged, or stay as they are. */
     uint64_t merge_due_ms;

@@ -403,7 +403,7 @@ static void what_was_verified_is_remembered(void **state)
     f->options.schedule.verify_ms = 1;
     archive_fixture_open_archiver(f);
     archive_fixture_await_first_full(f);
-    assert_true(wait_until(is_verified, f->archiver, LIMIT_MS));
+    assert_true(wait_until(is_verified, f->archiver, ARCHIVE_FIXTURE_LIMIT_MS));
     archive_fixture_close_archiver(f);
     assert_int_equal(count_verifications(f), 1); /* Of many, of one full. */
 
