@@ -107,6 +107,10 @@ enum status archiver_load_catalog(struct archiver *archiver, struct error *error
     if (status != STATUS_OK) {
         return status;
     }
+    if (catalog.n_damaged > 0) {
+        log_warn("archive", "fulls are damaged repository=%s number=%zu: %s", archiver->status.url,
+                 catalog.n_damaged, catalog.damage);
+    }
     archiver->replay_bytes = replay_bytes_of(&catalog);
     find_lag_from(archiver, catalog.last_index, &lag);
     archiver_lock(archiver);

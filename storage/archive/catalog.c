@@ -142,6 +142,15 @@ static void add_orphans(struct loading *loading, const struct catalog_full *full
     }
 }
 
+/* One that is damaged is not whole: the others are as good as they were. */
+static void note_damage(struct catalog *catalog, const struct listed *listed,
+                        struct catalog_full *full, const struct error *error)
+{
+    full->bytes = listed->bytes;
+    catalog->n_damaged++;
+    memcpy(catalog->damage, error->text, sizeof catalog->damage);
+}
+
 /* Fulls without a manifest are none. */
 static enum status read_manifests(struct loading *loading, struct repository *repository,
                                   struct error *error)
@@ -152,8 +161,14 @@ static enum status read_manifests(struct loading *loading, struct repository *re
 
     for (size_t i = 0; i < catalog->n_fulls && status == STATUS_OK; i++) {
         if (loading->listed[i].has_manifest) {
-            catalog->fulls[n] = catalog->fulls[i];
-            status = read_manifest(repository, &loading->listed[i], &catalog->fulls[n++], error);
+            struct catalog_full *full = &catalog->fulls[n++];
+
+            *full = catalog->fulls[i];
+            status = read_manifest(repository, &loading->listed[i], full, error);
+            if (status == STATUS_CORRUPT) {
+                note_damage(catalog, &loading->listed[i], full, error);
+                status = STATUS_OK;
+            }
         } else {
             add_orphans(loading, &catalog->fulls[i]);
         }
@@ -237,12 +252,15 @@ static enum status find_end(struct catalog *catalog, struct repository *reposito
             go_to(catalog, &facts);
         }
     }
-    if (status == STATUS_OK && catalog->n_fulls > 0 && catalog->last_index == 0) {
-        const struct catalog_full *newest = &catalog->fulls[catalog->n_fulls - 1];
+    for (size_t k = catalog->n_fulls; k > 0 && status == STATUS_OK && catalog->last_index == 0;
+         k--) {
+        const struct catalog_full *full = &catalog->fulls[k - 1];
 
-        catalog->last_index = newest->index;
-        catalog->last_revision = newest->revision;
-        catalog->last_time_ms = newest->time_ms;
+        if (full->created_ms != 0) { /* Else its manifest is damaged. */
+            catalog->last_index = full->index;
+            catalog->last_revision = full->revision;
+            catalog->last_time_ms = full->time_ms;
+        }
     }
     return status;
 }

@@ -54,13 +54,16 @@ struct catalog {
     struct catalog_orphan *orphans; /* By index. */
     size_t n_orphans;
     uint64_t bytes; /* Of all of that. */
+    /* Fulls whose manifest is damaged: they are not whole, and nothing else is known of them. */
+    size_t n_damaged;
+    char damage[ERROR_MAX_TEXT]; /* What is wrong with the last of them; "": none. */
     /* Up to where the deltas go; without any, the newest full. Zeros: there is nothing. */
     uint64_t last_index;
     uint64_t last_revision;
     uint64_t last_time_ms;
 };
 
-/* The chain with this base (names.h). STATUS_CORRUPT: something in it is damaged. As
+/* The chain with this base (names.h). STATUS_CORRUPT: what tells where it ends is damaged. As
  * repository_list() and repository_read(). After STATUS_OK, the caller ends with catalog_close().
  */
 MUST_USE enum status catalog_load(struct repository *repository, const char *base,

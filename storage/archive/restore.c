@@ -93,6 +93,9 @@ static enum status consider(struct restore *restore, const char *base, struct er
     }
     full = catalog_find_full(&catalog, UINT64_MAX, restore->options.to_revision,
                              restore->options.to_time_ms);
+    if (catalog.n_damaged > 0) {
+        memcpy(restore->damaged_full, catalog.damage, sizeof restore->damaged_full);
+    }
     if (is_better(restore, &catalog, full)) {
         catalog_close(&restore->catalog);
         restore->catalog = catalog;
@@ -121,8 +124,13 @@ static enum status choose(struct restore *restore, struct choice *choice, struct
     }
     if (status == STATUS_OK && restore->catalog.n_fulls == 0) {
         status = error_set(error, STATUS_NOT_FOUND,
-                           "there is no whole full at or before the wanted point in %s",
-                           repository_url(restore->repository));
+                           "there is no whole full at or before the wanted point in %s%s%s",
+                           repository_url(restore->repository),
+                           restore->damaged_full[0] == '\0' ? "" : ": ", restore->damaged_full);
+    }
+    if (status == STATUS_OK && restore->damaged_full[0] != '\0' &&
+        restore->options.on_damage != NULL) {
+        restore->options.on_damage(restore->options.data, restore->damaged_full);
     }
     return status;
 }

@@ -32,8 +32,8 @@ struct restore_options {
     bool (*is_canceled)(void *data); /* As in repository.h. */
     /* May be NULL. @of_bytes: 0: not known. */
     void (*on_progress)(void *data, enum restore_phase phase, uint64_t bytes, uint64_t of_bytes);
-    /* A merged object is damaged, @why says which, and what is in it is taken from elsewhere. May
-     * be NULL. */
+    /* A merged object, or the manifest of a full, is damaged, @why says which, and what is in it is
+     * taken from elsewhere. May be NULL. */
     void (*on_damage)(void *data, const char *why);
 };
 

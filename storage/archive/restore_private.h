@@ -15,6 +15,7 @@ struct restore {
     struct manifest manifest;
     bool has_manifest;
     struct restore_facts facts;
+    char damaged_full[ERROR_MAX_TEXT]; /* One that cannot be used, and why; "": none is known. */
 
     /* While it runs. */
     struct repository *ahead; /* What comes next is fetched already (ahead.h). */

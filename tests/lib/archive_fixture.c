@@ -245,9 +245,10 @@ enum status archive_fixture_restore(struct archive_fixture *f, uint64_t to_revis
                                             .on_damage = on_damage};
     struct restore *restore;
     char directory[128];
-    enum status status = restore_open(&options, &restore, &f->error);
+    enum status status;
 
     f->damage[0] = '\0';
+    status = restore_open(&options, &restore, &f->error);
     if (status != STATUS_OK) {
         return status;
     }

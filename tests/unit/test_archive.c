@@ -501,6 +501,48 @@ static void damage_anywhere_is_told(void **state)
     archive_fixture_check_latest(f);
 }
 
+/* What is older is as good as it was, and the archiver makes another one. */
+static void a_damaged_manifest_is_gone_around(void **state)
+{
+    struct archive_fixture *f = *state;
+    struct archive_fixture_objects objects;
+    struct archiver_status status;
+    struct names_parsed parsed;
+    struct catalog catalog;
+    unsigned n_manifests = 0;
+
+    archive_fixture_open_archiver(f);
+    archive_fixture_await_first_full(f);
+    archive_fixture_go_on(f, 10);
+    (void)archive_fixture_ask(f);
+    archive_fixture_close_archiver(f);
+    archive_fixture_list(f, &objects);
+    for (size_t i = 0; i < objects.n; i++) {
+        if (names_parse(objects.names[i], &parsed) && parsed.kind == NAMES_MANIFEST &&
+            n_manifests++ == 1) {
+            archive_fixture_flip(f, objects.names[i], objects.sizes[i] / 2);
+            break;
+        }
+    }
+    archive_fixture_load(f, &catalog);
+    assert_int_equal(catalog.n_fulls, 2);
+    assert_int_equal(catalog.n_damaged, 1);
+    assert_non_null(strstr(catalog.damage, parsed.full_directory));
+    assert_true(catalog.fulls[0].is_whole);
+    assert_false(catalog.fulls[1].is_whole);
+    catalog_close(&catalog);
+    archive_fixture_check_latest(f);
+    assert_non_null(strstr(f->damage, parsed.full_directory));
+
+    archive_fixture_open_archiver(f);
+    archive_fixture_go_on(f, 10);
+    status = archive_fixture_ask(f);
+    assert_string_equal(status.error, "");
+    assert_int_equal(status.fulls, 3);
+    archive_fixture_close_archiver(f);
+    archive_fixture_check_latest(f);
+}
+
 static void a_missing_object_is_told(void **state)
 {
     struct archive_fixture *f = *state;
@@ -626,6 +668,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_encrypted_archive_needs_its_key, archive_fixture_setup,
                                         archive_fixture_teardown),
         cmocka_unit_test_setup_teardown(damage_anywhere_is_told, archive_fixture_setup,
+                                        archive_fixture_teardown),
+        cmocka_unit_test_setup_teardown(a_damaged_manifest_is_gone_around, archive_fixture_setup,
                                         archive_fixture_teardown),
         cmocka_unit_test_setup_teardown(a_missing_object_is_told, archive_fixture_setup,
                                         archive_fixture_teardown),
