@@ -7,6 +7,7 @@
 #include "daemon/base/memory.h"
 #include "daemon/base/queue.h"
 #include "storage/archive/postgres_statement.h"
+#include "storage/archive/postgres_tables.h"
 #include "storage/archive/postgres_upload.h"
 #include "storage/archive/repository_private.h"
 
@@ -31,16 +32,23 @@ static enum status open_postgres(const struct repository_options *options,
                                  struct repository **repository, struct error *error)
 {
     struct postgres_url url;
-    enum status status = postgres_url_parse(&url, options->url, error);
+    enum status status = postgres_url_parse(&url, options->url, POSTGRES_SCHEMA, error);
     struct postgres *postgres;
 
     if (status != STATUS_OK) {
         return status;
     }
+    if (url.reader != NULL) {
+        postgres_url_close(&url);
+        return error_set(error, STATUS_INVALID,
+                         "\"reader\" in the URL of a PostgreSQL server is a setting of the mirror, "
+                         "not of an archive");
+    }
     postgres = memory_new_zeroed(1, sizeof *postgres);
     postgres->url = url;
     postgres->repository.url = url.shown;
-    postgres_connection_init(&postgres->connection, &postgres->url, &postgres->repository.options);
+    postgres_connection_init(&postgres->connection, &postgres->url, &postgres->repository.options,
+                             &postgres_tables);
     *repository = &postgres->repository;
     return STATUS_OK;
 }

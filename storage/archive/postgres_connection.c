@@ -342,10 +342,12 @@ enum status postgres_connection_attempt(struct postgres_connection *connection,
 
 void postgres_connection_init(struct postgres_connection *connection,
                               const struct postgres_url *url,
-                              const struct repository_options *options)
+                              const struct repository_options *options,
+                              const struct postgres_schema *schema)
 {
     *connection = (struct postgres_connection){.url = url,
                                                .options = options,
+                                               .schema = schema,
                                                .retry_ms = POSTGRES_RETRY_MS,
                                                .answer_ms = POSTGRES_ANSWER_MS};
 }

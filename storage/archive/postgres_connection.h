@@ -12,6 +12,7 @@
 #include "daemon/base/error.h"
 #include "daemon/base/slice.h"
 #include "storage/archive/postgres_errors.h"
+#include "storage/archive/postgres_schema.h"
 #include "storage/archive/postgres_url.h"
 #include "storage/archive/repository.h"
 
@@ -22,6 +23,7 @@
 struct postgres_connection {
     const struct postgres_url *url;
     const struct repository_options *options; /* For is_canceled. */
+    const struct postgres_schema *schema;     /* That there is to be, and is when it is open. */
     unsigned retry_ms;
     unsigned answer_ms;
     /* Private. */
@@ -31,10 +33,11 @@ struct postgres_connection {
     enum postgres_remedy remedy; /* For what failed last. */
 };
 
-/* Both are borrowed. No I/O yet. */
+/* All are borrowed. No I/O yet. */
 void postgres_connection_init(struct postgres_connection *connection,
                               const struct postgres_url *url,
-                              const struct repository_options *options);
+                              const struct repository_options *options,
+                              const struct postgres_schema *schema);
 
 /* The @attempt is made on an open connection, outside of a transaction. It may be made again, with
  * the same @data, after it gave a failure of this file's functions. */
@@ -44,7 +47,8 @@ typedef enum status (*postgres_attempt_cb)(struct postgres_connection *connectio
 /* Attempt until it succeeds, fails for good, or retry_ms are over; then the last status. STATUS_IO,
  * STATUS_BUSY, STATUS_TIMEOUT, STATUS_PERMISSION (also: the server is read-only), STATUS_NOT_FOUND
  * (the database), STATUS_DISK_FULL, STATUS_CORRUPT (the server says so), STATUS_UNSUPPORTED (the
- * tables are a later program's), STATUS_CANCELED; and what @attempt gives. */
+ * tables are a later program's), STATUS_MISMATCH (the schema is for something else),
+ * STATUS_CANCELED; and what @attempt gives. */
 MUST_USE enum status postgres_connection_attempt(struct postgres_connection *connection,
                                                  postgres_attempt_cb attempt, void *data,
                                                  struct error *error);

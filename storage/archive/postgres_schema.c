@@ -1,43 +1,15 @@
 #include "storage/archive/postgres_schema.h"
 
 #include "daemon/base/buffer.h"
-#include "daemon/base/check.h"
 #include "storage/archive/postgres_statement.h"
 
 /* The first key of the lock under which tables are made; the second one is of the schema's name. */
 #define LOCK "1212892268"
 
 /* What is there, before and after others did something about it. */
-enum found { FOUND_NOTHING, FOUND_NO_RIGHT, FOUND_EMPTY, FOUND_TABLES };
+enum found { FOUND_NOTHING, FOUND_NO_RIGHT, FOUND_EMPTY, FOUND_TABLES, FOUND_OTHER };
 
-/* Each step makes the tables of one version into those of the next. A step must keep the data, and
- * what it makes must still serve the program before it, of which nodes may run. Never change one
- * that was released. */
-struct step {
-    const char *const *statements;
-};
-
-/* Chunks are not compressed, as they are encrypted, or compressed already; and so a part of one is
- * read without the rest. Objects end one by one, by retention and holds, so the chunks are not
- * partitioned by time. */
-static const char *const version_1[] = {
-    "CREATE TABLE objects ("
-    "name text COLLATE \"C\" PRIMARY KEY, "
-    "object_id bigint NOT NULL UNIQUE, "
-    "size_bytes bigint NOT NULL CHECK (size_bytes >= 0), "
-    "chunk_bytes bigint NOT NULL CHECK (chunk_bytes > 0), "
-    "sha256 bytea NOT NULL CHECK (octet_length(sha256) = 32), "
-    "created_at timestamptz NOT NULL DEFAULT now())",
-    "CREATE TABLE uploads ("
-    "object_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, "
-    "name text COLLATE \"C\" NOT NULL, "
-    "renewed_at timestamptz NOT NULL DEFAULT now())",
-    "CREATE TABLE chunks ("
-    "object_id bigint NOT NULL, "
-    "number integer NOT NULL CHECK (number >= 0), "
-    "bytes bytea NOT NULL, "
-    "PRIMARY KEY (object_id, number))",
-    "ALTER TABLE chunks ALTER COLUMN bytes SET STORAGE EXTERNAL",
+static const char *const version_table[] = {
     "CREATE TABLE schema_version ("
     "is_only boolean PRIMARY KEY DEFAULT true CHECK (is_only), "
     "version integer NOT NULL)",
@@ -45,9 +17,10 @@ static const char *const version_1[] = {
     NULL,
 };
 
-static const struct step steps[] = {{version_1}};
-
-#define NEWEST ((int64_t)(sizeof steps / sizeof steps[0]))
+static int64_t newest(const struct postgres_connection *connection)
+{
+    return (int64_t)connection->schema->n_steps;
+}
 
 static enum status look(struct postgres_connection *connection, enum found *found,
                         struct error *error)
@@ -55,21 +28,29 @@ static enum status look(struct postgres_connection *connection, enum found *foun
     static const char sql[] =
         "SELECT CASE WHEN n.oid IS NULL THEN 0 WHEN NOT has_schema_privilege(n.oid, 'USAGE') THEN "
         "1 "
-        "WHEN c.oid IS NULL THEN 2 ELSE 3 END "
-        "FROM (VALUES ($1::text)) AS wanted (name) "
+        "WHEN c.oid IS NULL THEN 2 WHEN m.oid IS NOT NULL THEN 3 ELSE 4 END "
+        "FROM (VALUES ($1::text, $2::text)) AS wanted (name, marker) "
         "LEFT JOIN pg_namespace n ON n.nspname = wanted.name "
-        "LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = 'schema_version'";
+        "LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = 'schema_version' "
+        "LEFT JOIN pg_class m ON m.relnamespace = n.oid AND m.relname = wanted.marker";
     struct postgres_params params = {.n = 0};
     PGresult *result = NULL;
     enum status status;
 
     postgres_params_text(&params, connection->url->schema);
+    postgres_params_text(&params, connection->schema->marker);
     status = postgres_run(connection, sql, &params, &result, error);
-    if (status == STATUS_OK) {
-        *found = (enum found)postgres_number(result, 0, 0);
-        PQclear(result);
+    if (status != STATUS_OK) {
+        return status;
     }
-    return status;
+    *found = (enum found)postgres_number(result, 0, 0);
+    PQclear(result);
+    return *found == FOUND_OTHER
+               ? error_set(error, STATUS_MISMATCH,
+                           "the schema \"%s\" holds something else of Holdfast (an archive and a "
+                           "mirror need one each): name another with ?schema=NAME",
+                           connection->url->schema)
+               : STATUS_OK;
 }
 
 static enum status read_version(struct postgres_connection *connection, int64_t *version,
@@ -88,11 +69,11 @@ static enum status read_version(struct postgres_connection *connection, int64_t 
         *version = postgres_number(result, 0, 0);
     }
     PQclear(result);
-    if (status == STATUS_OK && *version > NEWEST) {
+    if (status == STATUS_OK && *version > newest(connection)) {
         status = error_set(error, STATUS_UNSUPPORTED,
                            "its tables are of version %lld, made by a later program; this one "
                            "knows version %lld",
-                           (long long)*version, (long long)NEWEST);
+                           (long long)*version, (long long)newest(connection));
     }
     return status;
 }
@@ -109,20 +90,27 @@ static enum status create_schema(struct postgres_connection *connection, struct 
     return status;
 }
 
+static enum status run_all(struct postgres_connection *connection, const char *const *statements,
+                           struct error *error)
+{
+    enum status status = STATUS_OK;
+
+    for (; status == STATUS_OK && *statements != NULL; statements++) {
+        status = postgres_run(connection, *statements, NULL, NULL, error);
+    }
+    return status;
+}
+
 static enum status apply(struct postgres_connection *connection, int64_t version,
                          struct error *error)
 {
     enum status status = STATUS_OK;
     struct postgres_params params = {.n = 0};
 
-    for (; status == STATUS_OK && version < NEWEST; version++) {
-        const char *const *statement = steps[version].statements;
-
-        for (; status == STATUS_OK && *statement != NULL; statement++) {
-            status = postgres_run(connection, *statement, NULL, NULL, error);
-        }
+    for (; status == STATUS_OK && version < newest(connection); version++) {
+        status = run_all(connection, connection->schema->steps[version], error);
     }
-    postgres_params_number(&params, NEWEST);
+    postgres_params_number(&params, newest(connection));
     return status == STATUS_OK ? postgres_run(connection, "UPDATE schema_version SET version = $1",
                                               &params, NULL, error)
                                : status;
@@ -138,8 +126,9 @@ static enum status make_locked(struct postgres_connection *connection, struct er
     if (status == STATUS_OK && found == FOUND_NOTHING) {
         status = create_schema(connection, error);
     }
-    if (status == STATUS_OK && found == FOUND_TABLES) {
-        status = read_version(connection, &version, error);
+    if (status == STATUS_OK) {
+        status = found == FOUND_TABLES ? read_version(connection, &version, error)
+                                       : run_all(connection, version_table, error);
     }
     return status == STATUS_OK ? apply(connection, version, error) : status;
 }
@@ -199,7 +188,7 @@ static enum status prepare(struct postgres_connection *connection, enum found *f
             *found = FOUND_NO_RIGHT;
         }
     }
-    return status == STATUS_OK && version < NEWEST ? make(connection, error) : status;
+    return status == STATUS_OK && version < newest(connection) ? make(connection, error) : status;
 }
 
 enum status postgres_schema_prepare(struct postgres_connection *connection, struct error *error)
@@ -214,5 +203,7 @@ enum status postgres_schema_prepare(struct postgres_connection *connection, stru
         advise(connection, role == NULL ? "holdfast" : role, found, error);
     }
     PQfreemem(role); /* Accepts NULL. */
-    return status;
+    return status == STATUS_OK && connection->schema->on_ready != NULL
+               ? connection->schema->on_ready(connection, error)
+               : status;
 }

@@ -10,6 +10,7 @@
 #define TYPE_BIGINT   20
 #define TYPE_TEXT     25
 #define BINARY_FORMAT 1
+#define COPY_BYTES    (256u << 10) /* Given to libpq at once. */
 
 static const int binary_formats[POSTGRES_PARAMS] = {1, 1, 1, 1, 1, 1, 1, 1};
 
@@ -62,13 +63,27 @@ int64_t postgres_number(const PGresult *result, int row, int column)
 
 /* --- Results --- */
 
+/* Send what libpq holds, and take what has come, so that neither side waits for the other: until
+ * something more is to do, one way or the other. */
+static enum status exchange(struct postgres_connection *connection, bool unsent,
+                            struct error *error)
+{
+    short happened = 0;
+    enum status status = postgres_connection_wait(
+        connection, (short)(unsent ? POLLIN | POLLOUT : POLLIN), &happened, error);
+
+    if (status == STATUS_OK && (happened & ~POLLOUT) != 0 && PQconsumeInput(connection->pg) == 0) {
+        status = postgres_connection_lose(connection, error);
+    }
+    return status;
+}
+
 /* The next result, for PQclear(); NULL behind the last one of a statement. */
 static enum status next_result(struct postgres_connection *connection, PGresult **result,
                                struct error *error)
 {
     for (;;) {
         int unsent = PQflush(connection->pg);
-        short happened = 0;
         enum status status;
 
         if (unsent < 0) {
@@ -78,13 +93,9 @@ static enum status next_result(struct postgres_connection *connection, PGresult 
             *result = PQgetResult(connection->pg);
             return STATUS_OK;
         }
-        status = postgres_connection_wait(
-            connection, (short)(unsent > 0 ? POLLIN | POLLOUT : POLLIN), &happened, error);
+        status = exchange(connection, unsent > 0, error);
         if (status != STATUS_OK) {
             return status;
-        }
-        if ((happened & ~POLLOUT) != 0 && PQconsumeInput(connection->pg) == 0) {
-            return postgres_connection_lose(connection, error);
         }
     }
 }
@@ -197,6 +208,63 @@ enum status postgres_run_rows(struct postgres_connection *connection, const char
         return postgres_connection_lose(connection, error);
     }
     return take_results(connection, NULL, on_row, data, error);
+}
+
+/* Until all is with the kernel: what is not stays in memory, as much as it is. */
+static enum status flush_all(struct postgres_connection *connection, struct error *error)
+{
+    enum status status = STATUS_OK;
+    int unsent;
+
+    while (status == STATUS_OK && (unsent = PQflush(connection->pg)) != 0) {
+        status = unsent < 0 ? postgres_connection_lose(connection, error)
+                            : exchange(connection, true, error);
+    }
+    return status;
+}
+
+/* If the server refuses something meanwhile, it ignores the rest, and says so at the end. */
+static enum status send_copy(struct postgres_connection *connection, struct slice data,
+                             struct error *error)
+{
+    enum status status = STATUS_OK;
+
+    while (status == STATUS_OK && data.size > 0) {
+        size_t size = data.size < COPY_BYTES ? data.size : COPY_BYTES;
+
+        if (PQputCopyData(connection->pg, (const char *)data.data, (int)size) != 1) {
+            return postgres_connection_lose(connection, error);
+        }
+        data = slice_from(data, size);
+        status = flush_all(connection, error);
+    }
+    if (status == STATUS_OK && PQputCopyEnd(connection->pg, NULL) != 1) {
+        status = postgres_connection_lose(connection, error);
+    }
+    return status;
+}
+
+enum status postgres_copy(struct postgres_connection *connection, const char *sql,
+                          struct slice data, struct error *error)
+{
+    PGresult *begun = NULL;
+    enum status status = send_statement(connection, sql, NULL, error);
+
+    if (status == STATUS_OK) {
+        status = next_result(connection, &begun, error);
+    }
+    if (status != STATUS_OK) {
+        return status;
+    }
+    if (PQresultStatus(begun) != PGRES_COPY_IN) {
+        status = check_result(connection, begun, error);
+        CHECK(status != STATUS_OK); /* @sql is a COPY. */
+        PQclear(begun);
+        return status; /* The connection may be gone, and what is left of it is ended with it. */
+    }
+    PQclear(begun);
+    status = send_copy(connection, data, error);
+    return status == STATUS_OK ? take_results(connection, NULL, NULL, NULL, error) : status;
 }
 
 enum status postgres_commit(struct postgres_connection *connection, struct error *error)

@@ -39,6 +39,10 @@ MUST_USE enum status postgres_run_rows(struct postgres_connection *connection, c
                                        const struct postgres_params *params, postgres_row_cb on_row,
                                        void *data, struct error *error);
 
+/* COPY ... FROM STDIN, the statement @sql, of @data. In its failures as postgres_run(). */
+MUST_USE enum status postgres_copy(struct postgres_connection *connection, const char *sql,
+                                   struct slice data, struct error *error);
+
 /* End a transaction. Only if it fails and the connection is still open is it sure that nothing was
  * changed. */
 MUST_USE enum status postgres_commit(struct postgres_connection *connection, struct error *error);

@@ -6,16 +6,18 @@
 #include "daemon/base/buffer.h"
 #include "daemon/base/memory.h"
 
-#define SETTING "schema="
-#define PLAIN   "-._~" /* Beside letters and digits (RFC 3986, unreserved). */
+#define SCHEMA "schema="
+#define READER "reader="
+#define PLAIN  "-._~" /* Beside letters and digits (RFC 3986, unreserved). */
 
 static enum status not_a_url(struct error *error)
 {
-    return error_set(error, STATUS_INVALID,
-                     "the URL of the PostgreSQL server (not repeated here, as a password may be in "
-                     "it) must be like postgres://USER@HOST:PORT/DATABASE?SETTING=VALUE, with "
-                     "settings of libpq or schema=NAME, and other characters than letters and "
-                     "digits as %%XX");
+    return error_set(
+        error, STATUS_INVALID,
+        "the URL of the PostgreSQL server (not repeated here, as a password may be in "
+        "it) must be like postgres://USER@HOST:PORT/DATABASE?SETTING=VALUE, with "
+        "settings of libpq, schema=NAME or reader=ROLE, and other characters than letters and "
+        "digits as %%XX");
 }
 
 static char *text_of(struct buffer *buffer)
@@ -36,8 +38,10 @@ static const char *settings_of(const char *url)
     return *rest == '?' ? rest + 1 : rest;
 }
 
-static bool is_schema(const char *name, size_t size)
+static bool is_name(const char *name)
 {
+    size_t size = strlen(name);
+
     for (size_t i = 0; i < size; i++) {
         bool is_letter = (name[i] >= 'a' && name[i] <= 'z') || name[i] == '_';
 
@@ -49,43 +53,54 @@ static bool is_schema(const char *name, size_t size)
     return size > 0 && size <= POSTGRES_SCHEMA_BYTES && strncmp(name, "pg_", 3) != 0;
 }
 
-/* Take "schema" out of the settings. */
-static enum status split(const char *text, char **libpq, char **schema, struct error *error)
+/* The @size bytes of @setting behind @name, if it is that, as a string in place of @value. */
+static bool take(const char *setting, size_t size, const char *name, char **value)
+{
+    size_t name_size = strlen(name);
+
+    if (strncmp(setting, name, name_size) != 0) {
+        return false;
+    }
+    free(*value);
+    *value = memory_copy_string(setting + name_size);
+    (*value)[size - name_size] = '\0';
+    return true;
+}
+
+static enum status check_name(const char *what, const char *name, struct error *error)
+{
+    return name == NULL || is_name(name)
+               ? STATUS_OK
+               : error_set(error, STATUS_INVALID,
+                           "the name of the %s in the URL of the PostgreSQL server must be of at "
+                           "most %u lower-case letters, digits and \"_\", and not begin with a "
+                           "digit or \"pg_\"",
+                           what, POSTGRES_SCHEMA_BYTES);
+}
+
+/* Take what is ours out of the settings. */
+static enum status split(const char *text, struct postgres_url *url, struct error *error)
 {
     const char *setting = settings_of(text);
     struct buffer left = BUFFER_EMPTY;
-    const char *name = NULL;
-    size_t name_size = 0;
     bool is_first = true;
+    enum status status;
 
     buffer_append(&left, text, (size_t)(setting - text) - (setting[-1] == '?'));
     while (*setting != '\0') {
         size_t size = strcspn(setting, "&");
 
-        if (strncmp(setting, SETTING, strlen(SETTING)) == 0) {
-            name = setting + strlen(SETTING);
-            name_size = size - strlen(SETTING);
-        } else {
+        if (!take(setting, size, SCHEMA, &url->schema) &&
+            !take(setting, size, READER, &url->reader)) {
             buffer_append_byte(&left, is_first ? '?' : '&');
             buffer_append(&left, setting, size);
             is_first = false;
         }
         setting += size + (setting[size] == '&');
     }
-    if (name != NULL && !is_schema(name, name_size)) {
-        buffer_close(&left);
-        return error_set(error, STATUS_INVALID,
-                         "the name of the schema in the URL of the PostgreSQL server must be of at "
-                         "most %u lower-case letters, digits and \"_\", and not begin with a digit "
-                         "or \"pg_\"",
-                         POSTGRES_SCHEMA_BYTES);
-    }
-    *libpq = text_of(&left);
-    *schema = memory_copy_string(name == NULL ? POSTGRES_SCHEMA : name);
-    if (name != NULL) {
-        (*schema)[name_size] = '\0';
-    }
-    return STATUS_OK;
+    url->libpq = text_of(&left);
+    status = check_name("schema", url->schema, error);
+    return status == STATUS_OK ? check_name("reader", url->reader, error) : status;
 }
 
 char *postgres_url_nth(const char *list, unsigned n)
@@ -186,7 +201,8 @@ static void append_setting(struct buffer *text, const char *keyword, const char 
 }
 
 /* Put together anew from what libpq understood, without what libpq marks as secret. */
-static char *show(const PQconninfoOption *options, const char *schema)
+static char *show(const PQconninfoOption *options, const struct postgres_url *url,
+                  const char *default_schema)
 {
     const char *user = value_of(options, "user");
     const char *host = value_of(options, "host");
@@ -212,28 +228,34 @@ static char *show(const PQconninfoOption *options, const char *schema)
             append_setting(&text, options->keyword, options->val, &is_first);
         }
     }
-    if (strcmp(schema, POSTGRES_SCHEMA) != 0) {
-        append_setting(&text, "schema", schema, &is_first);
+    if (strcmp(url->schema, default_schema) != 0) {
+        append_setting(&text, "schema", url->schema, &is_first);
+    }
+    if (url->reader != NULL) {
+        append_setting(&text, "reader", url->reader, &is_first);
     }
     return text_of(&text);
 }
 
-enum status postgres_url_parse(struct postgres_url *url, const char *text, struct error *error)
+enum status postgres_url_parse(struct postgres_url *url, const char *text,
+                               const char *default_schema, struct error *error)
 {
     struct postgres_url parsed = {.libpq = NULL};
-    enum status status = split(text, &parsed.libpq, &parsed.schema, error);
+    enum status status = split(text, &parsed, error);
     PQconninfoOption *options;
 
     if (status != STATUS_OK) {
+        postgres_url_close(&parsed);
         return status;
     }
+    parsed.schema = parsed.schema == NULL ? memory_copy_string(default_schema) : parsed.schema;
     options = PQconninfoParse(parsed.libpq, NULL);
     if (options == NULL || !may_be_shown(options)) {
         PQconninfoFree(options); /* Accepts NULL. */
         postgres_url_close(&parsed);
         return not_a_url(error);
     }
-    parsed.shown = show(options, parsed.schema);
+    parsed.shown = show(options, &parsed, default_schema);
     PQconninfoFree(options);
     *url = parsed;
     return STATUS_OK;
@@ -244,5 +266,6 @@ void postgres_url_close(struct postgres_url *url)
     free(url->libpq);
     free(url->shown);
     free(url->schema);
+    free(url->reader);
     *url = (struct postgres_url){.libpq = NULL};
 }

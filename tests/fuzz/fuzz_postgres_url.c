@@ -26,13 +26,15 @@ static void check(const char *text)
     struct postgres_url url = {.libpq = NULL};
     struct postgres_url again = {.libpq = NULL};
 
-    if (postgres_url_parse(&url, text, NULL) != STATUS_OK) {
+    if (postgres_url_parse(&url, text, POSTGRES_SCHEMA, NULL) != STATUS_OK) {
         return;
     }
     check_that_no_password_is_in(url.shown);
-    CHECK(postgres_url_parse(&again, url.shown, NULL) == STATUS_OK);
+    CHECK(postgres_url_parse(&again, url.shown, POSTGRES_SCHEMA, NULL) == STATUS_OK);
     CHECK(strcmp(again.shown, url.shown) == 0);
     CHECK(strcmp(again.schema, url.schema) == 0);
+    CHECK((again.reader == NULL) == (url.reader == NULL));
+    CHECK(url.reader == NULL || strcmp(again.reader, url.reader) == 0);
     check_that_no_password_is_in(again.libpq);
     postgres_url_close(&again);
     postgres_url_close(&url);

@@ -19,7 +19,7 @@ static void check_url(const char *text, const char *libpq, const char *shown, co
     struct postgres_url url;
     struct error error = {.text = ""};
 
-    if (postgres_url_parse(&url, text, &error) != STATUS_OK) {
+    if (postgres_url_parse(&url, text, POSTGRES_SCHEMA, &error) != STATUS_OK) {
         fail_msg("%s: %s", text, error.text);
     }
     assert_string_equal(url.libpq, libpq);
@@ -62,6 +62,34 @@ static void the_schema_is_kept_from_libpq(void **state)
               "postgres://h/d?sslmode=require&schema=x", "x");
     check_url("postgres://u:a?schema=y@h/d", "postgres://u:a?schema=y@h/d", "postgres://u@h/d",
               "holdfast");
+}
+
+static void a_reader_is_kept_from_libpq_and_is_of_mirrors_alone(void **state)
+{
+    struct repository *repository;
+    struct postgres_url url;
+    struct error error;
+
+    (void)state;
+    assert_int_equal(postgres_url_parse(&url, "postgres://h/d?reader=r_1&schema=x&sslmode=require",
+                                        "other", &error),
+                     STATUS_OK);
+    assert_string_equal(url.libpq, "postgres://h/d?sslmode=require");
+    assert_string_equal(url.shown, "postgres://h/d?sslmode=require&schema=x&reader=r_1");
+    assert_string_equal(url.reader, "r_1");
+    postgres_url_close(&url);
+    assert_int_equal(postgres_url_parse(&url, "postgres://h/d", "other", &error), STATUS_OK);
+    assert_string_equal(url.schema, "other");
+    assert_string_equal(url.shown, "postgres://h/d");
+    assert_null(url.reader);
+    postgres_url_close(&url);
+    assert_int_equal(postgres_url_parse(&url, "postgres://h/d?reader=r\"", "other", &error),
+                     STATUS_INVALID);
+    assert_non_null(strstr(error.text, "reader"));
+    assert_int_equal(repository_open(&(struct repository_options){.url = "postgres://h/d?reader=r"},
+                                     &repository, &error),
+                     STATUS_INVALID);
+    assert_non_null(strstr(error.text, "mirror"));
 }
 
 static void hosts_of_all_kinds_are_shown(void **state)
@@ -177,6 +205,7 @@ int main(void)
         cmocka_unit_test(a_url_is_shown_as_it_is_without_secrets),
         cmocka_unit_test(passwords_are_not_shown_wherever_they_are),
         cmocka_unit_test(the_schema_is_kept_from_libpq),
+        cmocka_unit_test(a_reader_is_kept_from_libpq_and_is_of_mirrors_alone),
         cmocka_unit_test(hosts_of_all_kinds_are_shown),
         cmocka_unit_test(a_password_that_is_not_encoded_is_refused_and_not_shown),
         cmocka_unit_test(settings_that_are_not_known_are_refused),
