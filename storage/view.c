@@ -41,6 +41,13 @@ enum status view_namespace(struct view *view, struct slice name, struct namespac
     return status == STATUS_OK ? namespace_row_decode(payload, row) : status;
 }
 
+enum status view_namespace_name(struct view *view, uint64_t namespace_id, struct slice *name)
+{
+    struct key key = key_namespace_id(namespace_id);
+
+    return txn_get(view->txn, key_slice(&key), name);
+}
+
 enum status view_counters(struct view *view, uint64_t namespace_id,
                           struct namespace_counters *counters)
 {

@@ -22,6 +22,9 @@ void view_close(struct view *view);
 /* STATUS_NOT_FOUND. */
 MUST_USE enum status view_namespace(struct view *view, struct slice name,
                                     struct namespace_row *row);
+/* The name of the namespace with this id. STATUS_NOT_FOUND. */
+MUST_USE enum status view_namespace_name(struct view *view, uint64_t namespace_id,
+                                         struct slice *name);
 MUST_USE enum status view_counters(struct view *view, uint64_t namespace_id,
                                    struct namespace_counters *counters);
 MUST_USE enum status view_item(struct view *view, uint64_t namespace_id, struct slice key,
