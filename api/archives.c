@@ -1,6 +1,6 @@
-/* /v1/archives: what this node archives, and where. Each node answers for itself: its local
- * repository is its own, and what all nodes share is archived by one of them. The content of a full
- * comes from any node, which fetches it from where it is. */
+/* /v1/archives: what this node archives and mirrors, and where. Each node answers for itself: its
+ * local repository is its own, and what all nodes share is archived by one of them. The content of
+ * a full comes from any node, which fetches it from where it is. */
 #include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -16,6 +16,7 @@
 #include "raft/node.h"
 #include "storage/archive/archive.h"
 #include "storage/archive/contents.h"
+#include "storage/archive/mirror.h"
 
 #define ID_BYTES (LIMIT_NAME_BYTES + NAMES_BYTES + 16)
 
@@ -92,6 +93,26 @@ static void append_full(struct buffer *text, const struct place *place,
     render_member_bool(text, ",\"whole\":", full->is_whole);
     render_member_bool(text, ",\"pinned\":", full->is_pinned);
     render_member_time_or_null(text, ",\"verified_at\":", full->verified.when_ms);
+    buffer_append_byte(text, '}');
+}
+
+static void append_mirror(struct buffer *text, struct mirror *mirror)
+{
+    struct mirror_status status;
+
+    if (mirror == NULL) {
+        buffer_append_string(text, "null");
+        return;
+    }
+    mirror_status(mirror, &status);
+    append_text(text, "{\"url\":", status.url);
+    append_text(text, ",\"activity\":", mirror_activity_text(status.activity));
+    append_text(text, ",\"error\":", status.error);
+    render_member_number(text, ",\"revision\":", status.revision);
+    render_member_time_or_null(text, ",\"time\":", status.time_ms);
+    render_member_bool(text, ",\"exact\":", status.is_exact);
+    render_member_number(text, ",\"lag_revisions\":", status.lag_revisions);
+    render_member_number(text, ",\"lag_ms\":", status.lag_ms);
     buffer_append_byte(text, '}');
 }
 
@@ -217,7 +238,9 @@ void archives_list(struct request *request)
         buffer_append_string(text, i == 0 ? "" : ",");
         append_repository(text, i, &status);
     }
-    buffer_append_string(text, "],\"items\":[");
+    buffer_append_string(text, "],\"mirror\":");
+    append_mirror(text, node_mirror(request->thread->node));
+    buffer_append_string(text, ",\"items\":[");
     walk_fulls(request->thread, list_full, text);
     buffer_append_string(text, "],\"next_cursor\":null}");
     request_respond(request, &response);

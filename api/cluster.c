@@ -4,6 +4,7 @@
 #include "api/archives.h"
 #include "api/context.h"
 #include "api/handlers.h"
+#include "api/mirrors.h"
 #include "api/problem.h"
 #include "api/reads.h"
 #include "api/render.h"
@@ -157,6 +158,7 @@ static void append_cluster(struct buffer *text, const struct api_thread *thread,
     render_member_text_or_null(text,
                                ",\"archive\":", slice_of_string(archives_where(thread->node)));
     render_member_number(text, ",\"archive_lag_ms\":", archives_lag_ms(thread->node));
+    render_member_number(text, ",\"mirror_lag_ms\":", mirrors_lag_ms(thread->node));
     append_members(text, status, zones);
     buffer_append_format(text, ",\"state_hash\":\"%016" PRIx64 "%016" PRIx64 "\"}", hash[1],
                          hash[0]);

@@ -3,6 +3,7 @@
 #include "api/context.h"
 #include "api/handlers.h"
 #include "api/metrics.h"
+#include "api/mirrors.h"
 #include "api/problem.h"
 #include "api/server.h"
 
@@ -57,6 +58,9 @@ static unsigned warnings_of(struct node *node, uint32_t bits, const char **warni
     }
     if (archives_lag_ms(node) > ARCHIVES_LAG_WARNING_MS) {
         warnings[count++] = "archive-behind";
+    }
+    if (mirrors_lag_ms(node) > MIRRORS_LAG_WARNING_MS) {
+        warnings[count++] = "mirror-behind";
     }
     return count;
 }

@@ -185,6 +185,7 @@ void metrics_write_node(struct node *node, struct buffer *text)
     image_spools_statistics(node_spools(node), &images);
     write_images(&images, text);
     metrics_write_archive(node, text);
+    metrics_write_mirror(node, text);
 }
 
 void metrics_write_store(struct store *store, struct buffer *text)

@@ -16,6 +16,8 @@ void metric_number(struct buffer *text, const char *name, const char *type, cons
 void metrics_write_node(struct node *node, struct buffer *text);
 /* As part of that; metrics_archive.c. */
 void metrics_write_archive(struct node *node, struct buffer *text);
+/* As part of that; metrics_mirror.c. */
+void metrics_write_mirror(struct node *node, struct buffer *text);
 void metrics_write_store(struct store *store, struct buffer *text);
 
 #endif

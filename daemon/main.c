@@ -29,6 +29,7 @@
 #include "daemon/options.h"
 #include "raft/node.h"
 #include "storage/archive/archive.h"
+#include "storage/archive/mirror.h"
 #include "storage/feature.h"
 
 /* In docs/operations.md. */
@@ -190,6 +191,7 @@ static enum status open_parts(const struct options *options, struct process *pro
         .archive_full_ms = options->archive_full_interval_s * 1000,
         .archive_retention_days = (unsigned)options->archive_retention_days,
         .archive_local_bytes = options->archive_local_bytes,
+        .mirror = options->mirror,
         .data = process,
         .on_exit = on_node_exit,
     };
@@ -325,6 +327,11 @@ int main(int argc, char **argv)
     }
     if (options.archive != NULL && archive_check(options.archive, &error) != STATUS_OK) {
         (void)fprintf(stderr, "holdfastd: --archive: %s\n", error.text);
+        options_close(&options);
+        return EXIT_USAGE;
+    }
+    if (options.mirror != NULL && mirror_check(options.mirror, &error) != STATUS_OK) {
+        (void)fprintf(stderr, "holdfastd: --mirror: %s\n", error.text);
         options_close(&options);
         return EXIT_USAGE;
     }

@@ -100,6 +100,8 @@ static const struct setting settings[] = {
      "every point of so many days can be restored"},
     {"archive-local-space", KIND_BYTES, FIELD(archive_local_bytes), "10G", 0, UINT64_MAX, NULL,
      "BYTES", "what DIR/archive may take before the oldest goes (0: no bound)"},
+    {"mirror", KIND_TEXT, FIELD(mirror), NULL, 0, 0, NULL, "URL",
+     "where to keep tables for SQL: postgres://USER@HOST/DATABASE?schema=NAME&reader=ROLE"},
     {"transfer-rate", KIND_BYTES, FIELD(transfer_rate_bytes), "64M", 64u << 10, 1ull << 40, NULL,
      "BYTES", "per second, of state that is read for images, and that is sent to members"},
     {"feature-level", KIND_COUNT, FIELD(feature_level), "0", 0, FEATURE_LEVEL, NULL, "N",

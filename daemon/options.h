@@ -43,6 +43,7 @@ struct options {
     uint64_t archive_full_interval_s;
     uint64_t archive_retention_days;
     uint64_t archive_local_bytes; /* 0: no bound. */
+    char *mirror;                 /* NULL: none. */
     uint64_t transfer_rate_bytes; /* Per second. */
     uint64_t feature_level;       /* 0: what the program knows. */
     enum log_level log_level;

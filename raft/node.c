@@ -22,6 +22,7 @@
 #include "daemon/base/thread.h"
 #include "raft/address.h"
 #include "storage/archive/archive.h"
+#include "storage/archive/mirror.h"
 #include "storage/image_spool.h"
 
 #define TICK_MS               10
@@ -403,6 +404,7 @@ static void release(struct node *node)
     members_close(node->members);
     image_spools_close(node->spools);
     membership_table_close(&node->table);
+    mirror_close(node->mirror);
     archive_close(node->archive);
     journal_close(node->journal);
     store_close(node->store);
@@ -621,6 +623,9 @@ enum status node_open(const struct node_options *options, struct node **node, st
         status = node_open_archive(opened, error);
     }
     if (status == STATUS_OK) {
+        status = node_open_mirror(opened, error);
+    }
+    if (status == STATUS_OK) {
         status = start_thread(opened, error);
     }
     if (status == STATUS_OK) {
@@ -659,6 +664,11 @@ struct applier *node_applier(struct node *node)
 struct archive *node_archive(struct node *node)
 {
     return node->archive;
+}
+
+struct mirror *node_mirror(struct node *node)
+{
+    return node->mirror;
 }
 
 struct image_spools *node_spools(struct node *node)

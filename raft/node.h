@@ -19,6 +19,7 @@ struct store;
 struct applier;
 struct image_spools;
 struct archive;
+struct mirror;
 
 enum node_exit {
     NODE_EXIT_DAMAGED,  /* A disk, log or record cannot be trusted. */
@@ -55,6 +56,7 @@ struct node_options {
     uint64_t archive_full_ms;
     unsigned archive_retention_days; /* 0: RETENTION_DAYS. */
     uint64_t archive_local_bytes;    /* 0: no bound. */
+    const char *mirror;              /* storage/archive/mirror.h; NULL: none. */
     void *data;
     /* Any thread (the consensus thread, or one that met a damaged record): the node cannot go on;
      * @error says why and what to do. */
@@ -82,6 +84,8 @@ struct store *node_store(struct node *node);
 struct applier *node_applier(struct node *node);
 /* The archive; NULL: there is none. The node's too. */
 struct archive *node_archive(struct node *node);
+/* The mirror; NULL: there is none. The node's too. */
+struct mirror *node_mirror(struct node *node);
 /* Images of the state, in files; the node's too. */
 struct image_spools *node_spools(struct node *node);
 

@@ -1,10 +1,11 @@
-/* What the archive needs of a node: what it executes, who it is, and whether it is the one that
- * archives to what all nodes share. */
+/* What the archive and the mirror need of a node: what it executes, who it is, and whether it is
+ * the one that writes to what all nodes share. */
 #include <stdlib.h>
 
 #include "daemon/base/memory.h"
 #include "raft/node_private.h"
 #include "storage/archive/archive.h"
+#include "storage/archive/mirror.h"
 
 enum status node_open_journal(struct node *node, struct error *error)
 {
@@ -102,4 +103,18 @@ enum status node_open_archive(struct node *node, struct error *error)
     };
 
     return node->journal == NULL ? STATUS_OK : archive_open(&options, &node->archive, error);
+}
+
+enum status node_open_mirror(struct node *node, struct error *error)
+{
+    const struct mirror_options options = {
+        .url = node->options.mirror,
+        .store = node->store,
+        .node = node->name,
+        .data = node,
+        .identify = identify,
+        .is_chosen = is_chosen,
+    };
+
+    return options.url == NULL ? STATUS_OK : mirror_open(&options, &node->mirror, error);
 }

@@ -37,6 +37,7 @@ struct node {
     struct image_spools *spools;
     struct journal *journal; /* NULL without an archive. */
     struct archive *archive; /* Or NULL. */
+    struct mirror *mirror;   /* Or NULL. */
     struct members *members;
     struct frame_hello hello;        /* To members, once this node is one. */
     struct state_transfer *transfer; /* As the watcher. */
@@ -98,6 +99,8 @@ MUST_USE enum status node_install_received(struct node *node, struct error *erro
 MUST_USE enum status node_open_journal(struct node *node, struct error *error);
 /* Archive it. */
 MUST_USE enum status node_open_archive(struct node *node, struct error *error);
+/* Mirror it. */
+MUST_USE enum status node_open_mirror(struct node *node, struct error *error);
 /* Give state to others, and take it if this node needs it. */
 MUST_USE enum status node_open_transfer(struct node *node, struct error *error);
 /* Any thread: agreement_is_state_urgent() of this struct node. */

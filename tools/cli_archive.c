@@ -229,6 +229,31 @@ static void print_fulls(struct cli *cli, const json_t *answer)
     cli_print_table(cli, &table);
 }
 
+static void print_mirror(struct cli *cli, const json_t *answer)
+{
+    static const char *const names[] = {"MIRROR", "REVISION", "TIME", "BEHIND", "", "URL", NULL};
+    const json_t *mirror = json_object_get(answer, "mirror");
+    struct table table;
+
+    if (!json_is_object(mirror)) {
+        return;
+    }
+    table_init(&table, names);
+    table_add_string(&table, text_of(mirror, "activity"));
+    table_add_format(&table, "%" PRIu64, number_of(mirror, "revision"));
+    table_add_string(&table, text_of(mirror, "time"));
+    table_add_format(&table, "%.1f s", (double)number_of(mirror, "lag_ms") / 1000);
+    table_add_string(&table, json_is_true(json_object_get(mirror, "exact")) ? "exact" : "");
+    table_add_string(&table, text_of(mirror, "url"));
+    buffer_append_byte(&cli->out, '\n');
+    cli_print_table(cli, &table);
+    if (text_of(mirror, "error")[0] != '\0') {
+        buffer_append_string(&cli->out, "warning: mirror: ");
+        text_append_escaped(&cli->out, slice_of_string(text_of(mirror, "error")), TEXT_LINE);
+        buffer_append_byte(&cli->out, '\n');
+    }
+}
+
 static void print_notes(struct cli *cli, const json_t *answer)
 {
     const json_t *list = json_object_get(answer, "repositories");
@@ -273,6 +298,7 @@ static enum cli_exit list_of_node(struct cli *cli)
             print_fulls(cli, answer);
         }
         print_notes(cli, answer);
+        print_mirror(cli, answer);
     }
     json_decref(answer);
     return CLI_OK;

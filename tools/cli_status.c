@@ -8,7 +8,7 @@
 
 /* A member so many entries behind is worth a word. */
 #define LAG_WARNING            1000
-#define ARCHIVE_LAG_WARNING_MS 60000
+#define ARCHIVE_LAG_WARNING_MS 60000 /* Of the mirror too. */
 
 static const char *text_of(const json_t *object, const char *name)
 {
@@ -207,6 +207,18 @@ static void warn_of_archive(struct cli *cli, const json_t *cluster)
     }
 }
 
+static void warn_of_mirror(struct cli *cli, const json_t *cluster)
+{
+    json_int_t lag_ms = number_of(cluster, "mirror_lag_ms");
+
+    if (lag_ms > ARCHIVE_LAG_WARNING_MS) {
+        buffer_append_format(&cli->out,
+                             "warning: the mirror is %" JSON_INTEGER_FORMAT
+                             " s behind what this node has executed (holdfast archive list)\n",
+                             lag_ms / 1000);
+    }
+}
+
 static void print_warnings(struct cli *cli, const json_t *cluster)
 {
     const json_t *members = json_object_get(cluster, "members");
@@ -245,6 +257,7 @@ static void print_warnings(struct cli *cli, const json_t *cluster)
                              voters);
     }
     warn_of_archive(cli, cluster);
+    warn_of_mirror(cli, cluster);
     if (voters > 0 && voters % 2 == 0) {
         buffer_append_format(
             &cli->out,

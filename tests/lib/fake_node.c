@@ -164,6 +164,11 @@ struct archive *node_archive(struct node *node)
     return node->archive;
 }
 
+struct mirror *node_mirror(struct node *node)
+{
+    return node->mirror;
+}
+
 struct image_spools *node_spools(struct node *node)
 {
     char directory[128];

@@ -14,6 +14,7 @@ struct node {
     struct image_spools *spools;                /* Made when they are asked for. */
     struct image_spools_options spools_options; /* For that; store and directory are set there. */
     struct archive *archive;                    /* The test's; NULL: there is none. */
+    struct mirror *mirror;                      /* Likewise. */
     struct node_status status;                  /* What node_status() says. */
     /* Writes. */
     enum status submit_status; /* STATUS_OK: taken. */
