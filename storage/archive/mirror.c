@@ -234,7 +234,6 @@ static void turn(struct mirror *mirror)
     if (status == STATUS_OK) {
         succeed(mirror);
     } else if (!is_canceled(mirror)) {
-        (void)error_prefix(&error, "could not write to %s", mirror->url.shown);
         fail(mirror, &error);
     }
 }

@@ -191,6 +191,22 @@ static enum status let_reader_read(struct postgres_connection *connection, struc
                : status;
 }
 
+static enum status make_staging(struct postgres_connection *connection, struct error *error)
+{
+    enum status status = STATUS_OK;
+
+    for (size_t i = 0; i < MIRROR_TABLES && status == STATUS_OK; i++) {
+        status = postgres_run(connection, stagings[i].make, NULL, NULL, error);
+    }
+    if (status == STATUS_PERMISSION) {
+        (void)error_prefix(error,
+                           "an administrator has to run: GRANT TEMPORARY ON DATABASE \"%s\" TO "
+                           "\"%s\"",
+                           PQdb(connection->pg), PQuser(connection->pg));
+    }
+    return status;
+}
+
 /* Nobody counts the rows of temporary tables: by default the planner may take a few for many, and
  * read all of a large table. */
 static enum status on_ready(struct postgres_connection *connection, struct error *error)
@@ -203,10 +219,7 @@ static enum status on_ready(struct postgres_connection *connection, struct error
     if (status == STATUS_OK) {
         status = postgres_run(connection, settings, NULL, NULL, error);
     }
-    for (size_t i = 0; i < MIRROR_TABLES && status == STATUS_OK; i++) {
-        status = postgres_run(connection, stagings[i].make, NULL, NULL, error);
-    }
-    return status;
+    return status == STATUS_OK ? make_staging(connection, error) : status;
 }
 
 const struct postgres_schema mirror_tables = {
