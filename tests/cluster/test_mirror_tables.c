@@ -310,6 +310,11 @@ static void connections_that_are_lost_lose_nothing(void **state)
     assert_int_equal(status_of(f).copies, 1);
 }
 
+static bool has_failed(void *data)
+{
+    return status_of(data).activity == MIRROR_FAILING && status_of(data).error[0] != '\0';
+}
+
 static void a_server_that_crashes_loses_nothing(void **state)
 {
     struct fixture *f = *state;
@@ -321,7 +326,9 @@ static void a_server_that_crashes_loses_nothing(void **state)
         pause_ms((unsigned)(random_next(&f->random) % 400));
         assert_true(postgres_server_stop(f->pg->server, SIGQUIT));
         work(f, 100);
-        pause_ms(round == 0 ? 4000 : 200); /* Longer than it is patient, or not. */
+        if (round == 0) { /* It is not that patient. */
+            assert_true(wait_until(has_failed, f, WAIT_MS));
+        }
         assert_true(postgres_server_start(f->pg->server));
         check_tables(f);
     }
@@ -431,11 +438,6 @@ static void who_listens_hears_of_each_transaction(void **state)
 }
 
 /* --- Who may do what --- */
-
-static bool has_failed(void *data)
-{
-    return status_of(data).activity == MIRROR_FAILING && status_of(data).error[0] != '\0';
-}
 
 /* It fails, saying so, and nothing secret. */
 static void await_failure(struct fixture *f, const char *words)

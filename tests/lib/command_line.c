@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -42,6 +43,23 @@ long long command_line_integer(const struct command_line *cli, const char *name)
 const char *command_line_text(const struct command_line *cli, const char *name)
 {
     return json_string_value(json_object_get(cli->told, name));
+}
+
+bool command_line_has(const struct command_line *cli, const char *words)
+{
+    char path[256];
+    char line[4096];
+    bool found = false;
+    FILE *out;
+
+    (void)snprintf(path, sizeof path, "%s/holdfast.out", cli->directory);
+    out = fopen(path, "r");
+    assert_non_null(out);
+    while (!found && fgets(line, sizeof line, out) != NULL) {
+        found = strstr(line, words) != NULL;
+    }
+    (void)fclose(out); /* Only read. */
+    return found;
 }
 
 void command_line_close(struct command_line *cli)

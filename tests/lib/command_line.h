@@ -21,6 +21,9 @@ long long command_line_integer(const struct command_line *cli, const char *name)
 /* A text, or NULL. */
 const char *command_line_text(const struct command_line *cli, const char *name);
 
+/* Whether it printed @words. */
+bool command_line_has(const struct command_line *cli, const char *words);
+
 void command_line_close(struct command_line *cli);
 
 #endif

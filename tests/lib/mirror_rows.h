@@ -44,7 +44,8 @@ struct mirror_rows_position {
 json_t *mirror_rows_of_tables(PGconn *pg, const char *schema,
                               struct mirror_rows_position *position);
 
-/* mirror_rows_node.c: all that a node's API answers, page by page. Nobody may be writing. */
+/* mirror_rows_node.c: all that a node's API answers, page by page. Nobody may be writing. NULL: it
+ * did not answer, or something expired meanwhile. */
 json_t *mirror_rows_of_node(struct http_client *client);
 
 #endif

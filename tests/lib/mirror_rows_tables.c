@@ -26,17 +26,17 @@ static const char sessions_sql[] =
 static const char events_sql[] =
     "SELECT namespace || ' ' || session_id || ' ' || seq, json_build_object('seq', seq, 'id', id, "
     "'type', type, 'data', data, 'created_at', " TIME("created_at") "), raw FROM events";
-static const char
-    items_sql[] = "SELECT namespace || ' ' || key, CASE WHEN value IS NULL THEN "
-                  "jsonb_build_object('value', doc) "
-                  "ELSE jsonb_build_object('value_base64', translate(encode(value, 'base64'), "
-                  "E'\\n', '')) END "
-                  "|| jsonb_build_object('key', key, 'revision', revision, 'content_type', "
-                  "content_type, "
-                  "'size_bytes', size_bytes, 'user_id', user_id, 'ttl_ms', ttl_ms, "
-                  "'created_at', " TIME("created_at") ", 'updated_at', " TIME(
-                      "updated_at") ", 'expires_at', " TIME("expires_at") "), raw "
-                                                                          "FROM items";
+static const char items_sql[] =
+    "SELECT namespace || ' ' || key, CASE WHEN value IS NULL THEN "
+    "jsonb_build_object('value', doc) "
+    "ELSE jsonb_build_object('value_base64', translate(encode(value, 'base64'), "
+    "E'\\n', '')) END "
+    "|| jsonb_build_object('key', key, 'revision', revision, 'content_type', "
+    "content_type, "
+    "'size_bytes', size_bytes, 'user_id', user_id, 'ttl_ms', ttl_ms, "
+    "'created_at', " TIME("created_at") ", 'updated_at', " TIME(
+        "updated_at") ", 'expires_at', " TIME("expires_at") "), raw "
+                                                            "FROM items";
 
 static PGresult *ask(PGconn *pg, const char *sql)
 {
