@@ -24,7 +24,7 @@ struct mirror_limits {
 };
 
 #define MIRROR_ROUND_OBJECTS   4096u
-#define MIRROR_ROUND_REVISIONS 65536u
+#define MIRROR_ROUND_REVISIONS 16384u
 #define MIRROR_VIEW_BYTES      (4u << 20)
 
 struct mirror_round;

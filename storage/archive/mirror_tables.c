@@ -19,7 +19,8 @@ static const char *const version_1[] = {
     "cluster_id uuid, "
     "revision bigint NOT NULL, "
     "newest_revision bigint NOT NULL, "
-    "exact boolean GENERATED ALWAYS AS (revision = newest_revision) STORED, "
+    "exact boolean GENERATED ALWAYS AS (cluster_id IS NOT NULL AND revision = newest_revision) "
+    "STORED, "
     "time timestamptz, "
     "node text, "
     "updated_at timestamptz)",
@@ -339,9 +340,9 @@ static const struct merge {
     const char *sql;
 } merges[] = {
     {{MIRROR_GONE_NAMESPACES, MIRROR_NEW_NAMESPACES},
-     "WITH gone AS (DELETE FROM namespaces n WHERE n.name IN (SELECT name FROM gone_namespaces) OR "
-     "EXISTS (SELECT FROM new_namespaces x WHERE x.name = n.name AND x.namespace_id <> "
-     "n.namespace_id) RETURNING n.name), "
+     "WITH gone AS (DELETE FROM namespaces n USING (SELECT name, NULL AS namespace_id FROM "
+     "gone_namespaces UNION ALL SELECT name, namespace_id FROM new_namespaces) x WHERE n.name = "
+     "x.name AND n.namespace_id IS DISTINCT FROM x.namespace_id RETURNING n.name), "
      "no_events AS (DELETE FROM events e USING gone WHERE e.namespace = gone.name), "
      "no_sessions AS (DELETE FROM sessions s USING gone WHERE s.namespace = gone.name) "
      "DELETE FROM items i USING gone WHERE i.namespace = gone.name"},

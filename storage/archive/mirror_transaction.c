@@ -13,7 +13,7 @@
 #include "daemon/base/check.h"
 #include "storage/archive/mirror_walk.h"
 
-static uint64_t now_ms(void)
+uint64_t mirror_now_ms(void)
 {
     struct timespec now;
 
@@ -109,14 +109,14 @@ static enum status run_round(struct mirror_transaction *transaction,
 static enum status run_rounds(struct mirror_transaction *transaction,
                               struct postgres_connection *connection, struct error *error)
 {
-    uint64_t end_ms = now_ms() + transaction->commit_ms;
+    uint64_t end_ms = mirror_now_ms() + transaction->commit_ms;
     enum status status;
 
     do {
         status = run_round(transaction, connection, error);
     } while (status == STATUS_OK &&
              transaction->position.revision != transaction->position.newest_revision &&
-             now_ms() < end_ms);
+             mirror_now_ms() < end_ms);
     return status;
 }
 

@@ -26,7 +26,7 @@ struct mirror_transaction {
     /* What came of it. */
     enum mirror_outcome outcome;
     bool is_copy;
-    bool is_gap; /* The change log did not reach back to the position. */
+    bool is_gap;                     /* The change log did not reach back to the position. */
     struct mirror_position position; /* As it is in the tables. */
     uint64_t state_revision;         /* Of this node. */
     struct mirror_written written;
@@ -43,5 +43,8 @@ MUST_USE enum status mirror_transaction_run(struct postgres_connection *connecti
                                             struct error *error);
 
 void mirror_transaction_close(struct mirror_transaction *transaction);
+
+/* Of the monotonic clock. */
+uint64_t mirror_now_ms(void);
 
 #endif

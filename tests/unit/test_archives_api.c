@@ -14,6 +14,7 @@
 
 #include "daemon/base/files.h"
 #include "storage/archive/archive.h"
+#include "storage/archive/mirror.h"
 #include "storage/image_file.h"
 #include "tests/lib/api_fixture.h"
 #include "tests/lib/deadline.h"
@@ -25,6 +26,7 @@
 /* What the archive needs beside the node. */
 static struct journal *journal;
 static bool is_member;
+static bool is_own; /* This node is the one that writes to what all share. */
 static char directory[128];
 static char journal_path[160];
 static char work_path[160];
@@ -41,7 +43,7 @@ static bool identify(void *data, char cluster_id[NAMES_CLUSTER_BYTES + 1], uint6
 static bool is_chosen(void *data)
 {
     (void)data;
-    return false;
+    return is_own;
 }
 
 static int setup(void **state)
@@ -53,6 +55,7 @@ static int setup(void **state)
     (void)api_setup(state);
     f = *state;
     is_member = true;
+    is_own = false;
     (void)snprintf(directory, sizeof directory, "%s/archive", f->node->state->directory);
     (void)snprintf(journal_path, sizeof journal_path, "%s/journal", f->node->state->directory);
     (void)snprintf(image_path, sizeof image_path, "%s/image", f->node->state->directory);
@@ -88,6 +91,7 @@ static int teardown(void **state)
 {
     struct api_fixture *f = *state;
 
+    mirror_close(f->node->mirror);
     archive_close(f->node->archive);
     journal_close(journal);
     return api_teardown(state);
@@ -353,6 +357,99 @@ static void lists_of_repositories_that_are_wrong_are_told(void **state)
                      STATUS_INVALID);
 }
 
+/* --- The mirror --- */
+
+/* In a server that is not there. */
+static void open_mirror(struct api_fixture *f)
+{
+    const struct mirror_options options = {.url = "postgres://u:secret@127.0.0.1:1/d?schema=x",
+                                           .store = f->node->state->store,
+                                           .node = "n1",
+                                           .identify = identify,
+                                           .is_chosen = is_chosen};
+    struct error error;
+
+    if (mirror_open(&options, &f->node->mirror, &error) != STATUS_OK) {
+        fail_msg("%s", error.text);
+    }
+}
+
+static bool mirror_has_activity(void *data, const char *activity)
+{
+    json_t *json = list(data);
+    const json_t *mirror = json_object_get(json, "mirror");
+    const char *text = json_string_value(json_object_get(mirror, "activity"));
+    bool has = text != NULL && strcmp(text, activity) == 0;
+
+    json_decref(json);
+    return has;
+}
+
+static bool mirror_stands_by(void *data)
+{
+    return mirror_has_activity(data, "standby");
+}
+
+static bool mirror_fails(void *data)
+{
+    return mirror_has_activity(data, "failing");
+}
+
+static void a_mirror_is_shown_without_its_password(void **state)
+{
+    struct api_fixture *f = *state;
+    const json_t *mirror;
+    json_t *json = list(f);
+
+    assert_true(json_is_null(json_object_get(json, "mirror")));
+    json_decref(json);
+    open_mirror(f);
+    assert_true(wait_until(mirror_stands_by, f, LIMIT_MS));
+    json = list(f);
+    mirror = json_object_get(json, "mirror");
+    assert_string_equal(json_string_value(json_object_get(mirror, "url")),
+                        "postgres://u@127.0.0.1:1/d?schema=x");
+    assert_true(json_is_null(json_object_get(mirror, "error")));
+    assert_true(json_is_null(json_object_get(mirror, "time")));
+    assert_true(json_is_false(json_object_get(mirror, "exact")));
+    assert_int_equal(json_integer_value(json_object_get(mirror, "lag_ms")), 0);
+    json_decref(json);
+    (void)api_expect(f, "GET", "/v1/cluster", "", NULL, 200, "\"mirror_lag_ms\":0");
+}
+
+static void a_mirror_that_cannot_be_written_says_why(void **state)
+{
+    struct api_fixture *f = *state;
+    const json_t *mirror;
+    json_t *json;
+
+    (void)api_expect(f, "PUT", "/v1/namespaces/default/items/k", "", "1", 201, "\"key\":\"k\"");
+    is_own = true;
+    open_mirror(f);
+    assert_true(wait_until(mirror_fails, f, LIMIT_MS));
+    json = list(f);
+    mirror = json_object_get(json, "mirror");
+    assert_non_null(strstr(json_string_value(json_object_get(mirror, "error")), "refused"));
+    assert_null(strstr(json_string_value(json_object_get(mirror, "error")), "secret"));
+    assert_true(json_integer_value(json_object_get(mirror, "lag_revisions")) > 0);
+    assert_true(json_integer_value(json_object_get(mirror, "lag_ms")) > 0);
+    json_decref(json);
+}
+
+static void urls_of_mirrors_that_are_wrong_are_told(void **state)
+{
+    struct error error;
+
+    (void)state;
+    assert_int_equal(mirror_check("postgres://u@h/d?reader=r", &error), STATUS_OK);
+    assert_int_equal(mirror_check("postgresql://h/d?schema=x", &error), STATUS_OK);
+    assert_int_equal(mirror_check("s3://bucket", &error), STATUS_INVALID);
+    assert_non_null(strstr(error.text, "postgres://"));
+    assert_int_equal(mirror_check("postgres://h/d?schema=", &error), STATUS_INVALID);
+    assert_int_equal(mirror_check("postgres://u:se@cret@h/d", &error), STATUS_INVALID);
+    assert_null(strstr(error.text, "cret"));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -366,6 +463,9 @@ int main(void)
         TEST(an_archive_can_be_asked_for),
         TEST(a_node_that_is_no_member_waits),
         TEST(lists_of_repositories_that_are_wrong_are_told),
+        TEST(a_mirror_is_shown_without_its_password),
+        TEST(a_mirror_that_cannot_be_written_says_why),
+        TEST(urls_of_mirrors_that_are_wrong_are_told),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
