@@ -24,6 +24,7 @@
 #include "daemon/base/check.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
+#include "daemon/base/thread.h"
 #include "storage/archive/mirror_transaction.h"
 
 #define TURN_MS       200u
@@ -267,6 +268,7 @@ static void *run(void *data)
     struct mirror *mirror = data;
 
     (void)pthread_setname_np(pthread_self(), "mirror"); /* For those who look at threads. */
+    thread_give_way();
     while (!is_canceled(mirror)) {
         uint64_t begun_ms = mirror_now_ms();
 

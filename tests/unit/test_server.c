@@ -21,6 +21,7 @@
 #include "api/write.h"
 #include "daemon/base/memory.h"
 #include "storage/archive/archive.h"
+#include "storage/archive/mirror.h"
 #include "storage/image_spool.h"
 #include "storage/store.h"
 #include "tests/lib/client.h"
@@ -32,6 +33,7 @@
 
 static atomic_uint fake_causes;
 static atomic_uint fake_warnings;
+static atomic_uint fake_mirror_lag_ms; /* 0: there is no mirror. */
 
 void node_status(struct node *node, struct node_status *status)
 {
@@ -80,6 +82,22 @@ struct archiver *archive_at(const struct archive *archive, size_t i)
 void archiver_status(struct archiver *archiver, struct archiver_status *status)
 {
     fail_msg("status %p of %p", (void *)status, (void *)archiver);
+}
+
+struct mirror *node_mirror(struct node *node)
+{
+    (void)node;
+    return atomic_load(&fake_mirror_lag_ms) == 0 ? NULL : (struct mirror *)&fake_mirror_lag_ms;
+}
+
+void mirror_status(struct mirror *mirror, struct mirror_status *status)
+{
+    assert_ptr_equal(mirror, &fake_mirror_lag_ms);
+    *status = (struct mirror_status){.activity = MIRROR_WRITING,
+                                     .revision = 77,
+                                     .lag_revisions = 5,
+                                     .lag_ms = atomic_load(&fake_mirror_lag_ms),
+                                     .items = 3};
 }
 
 struct image_spools *node_spools(struct node *node)
@@ -310,6 +328,7 @@ static int reset(void **state)
     atomic_store(&stream_fails_at, 0);
     assert_int_equal(atomic_load(&n_sources), 0);
     atomic_store(&fake_warnings, 0);
+    atomic_store(&fake_mirror_lag_ms, 0);
     return 0;
 }
 
@@ -784,6 +803,49 @@ static void readiness_names_its_causes(void **state)
     server_stop(server);
 }
 
+static void a_mirror_that_is_behind_is_a_warning(void **state)
+{
+    struct server *server = server_start_plain();
+    struct answers answers = {0};
+    int fd = client_connect(server_port(server));
+
+    (void)state;
+    atomic_store(&fake_mirror_lag_ms, 60000);
+    client_send(fd, "GET /readyz HTTP/1.1\r\n" HOST "\r\n");
+    assert_int_equal(client_answer(fd, &answers), 200);
+    assert_true(slice_equals_string(answers.body, "{\"ready\":true}"));
+    atomic_store(&fake_mirror_lag_ms, 60001);
+    client_send(fd, "GET /readyz HTTP/1.1\r\n" HOST "\r\n");
+    assert_int_equal(client_answer(fd, &answers), 200);
+    assert_true(
+        slice_equals_string(answers.body, "{\"ready\":true,\"warnings\":[\"mirror-behind\"]}"));
+    client_close(fd, &answers);
+    server_stop(server);
+}
+
+static void figures_of_the_mirror_are_there_if_it_is(void **state)
+{
+    struct server *server = server_start_plain();
+    struct answers answers = {0};
+    int fd = client_connect(server_port(server));
+
+    (void)state;
+    client_send(fd, "GET /metrics HTTP/1.1\r\n" HOST "\r\n");
+    assert_int_equal(client_answer(fd, &answers), 200);
+    assert_false(answers_body_has(&answers, "holdfast_mirror"));
+    atomic_store(&fake_mirror_lag_ms, 1250);
+    client_send(fd, "GET /metrics HTTP/1.1\r\n" HOST "\r\n");
+    assert_int_equal(client_answer(fd, &answers), 200);
+    assert_true(answers_body_has(&answers, "\nholdfast_mirror_active 1\n"));
+    assert_true(answers_body_has(&answers, "\nholdfast_mirror_failing 0\n"));
+    assert_true(answers_body_has(&answers, "\nholdfast_mirror_revision 77\n"));
+    assert_true(answers_body_has(&answers, "\nholdfast_mirror_lag_revisions 5\n"));
+    assert_true(answers_body_has(&answers, "\nholdfast_mirror_lag_seconds 1.250\n"));
+    assert_true(answers_body_has(&answers, "\nholdfast_mirror_rows_total{table=\"items\"} 3\n"));
+    client_close(fd, &answers);
+    server_stop(server);
+}
+
 #define STREAM "GET /stream HTTP/1.1\r\n" HOST "\r\n"
 
 static void assert_stream(struct slice body)
@@ -1015,6 +1077,8 @@ int main(void)
         cmocka_unit_test_setup(there_is_a_maximum_of_connections, reset),
         cmocka_unit_test_setup(an_address_has_one_server, reset),
         cmocka_unit_test_setup(readiness_names_its_causes, reset),
+        cmocka_unit_test_setup(a_mirror_that_is_behind_is_a_warning, reset),
+        cmocka_unit_test_setup(figures_of_the_mirror_are_there_if_it_is, reset),
         cmocka_unit_test_setup(metrics_count_what_was_answered, reset),
         cmocka_unit_test_setup(a_node_serves_its_contract, reset),
         cmocka_unit_test_setup(a_problem_page_suits_who_asks, reset),
