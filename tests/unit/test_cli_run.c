@@ -384,6 +384,24 @@ static void status_shows_members_and_warns(void **state)
         "warning: 2 of 3 voters are healthy: no other may fail\n");
 }
 
+static void status_tells_how_far_archive_and_mirror_are_behind(void **state)
+{
+    static const struct stub_step script[] = {
+        {STUB_ANSWER, 200, JSON,
+         "{\"leader\":\"n1\",\"archive_lag_ms\":61999,\"mirror_lag_ms\":70000,\"members\":[]}"},
+        {STUB_ANSWER, 200, JSON,
+         "{\"leader\":\"n1\",\"archive_lag_ms\":60000,\"mirror_lag_ms\":60000,\"members\":[]}"},
+        STUB_LAST};
+    struct fixture *f = *state;
+
+    (void)add_server(f, script);
+    assert_int_equal(run(f, run_status, "status", NULL), CLI_OK);
+    assert_non_null(strstr(output(f), "warning: the archive is 61 s behind what this node has "));
+    assert_non_null(strstr(output(f), "warning: the mirror is 70 s behind what this node has "));
+    assert_int_equal(run(f, run_status, "status", NULL), CLI_OK);
+    assert_null(strstr(output(f), "behind"));
+}
+
 static void status_tells_how_far_a_state_transfer_is(void **state)
 {
     static const struct stub_step script[] = {
@@ -626,6 +644,7 @@ int main(void)
         TEST(a_delete_says_what_was_deleted),
         TEST(an_answer_that_is_not_json_is_a_failure),
         TEST(status_shows_members_and_warns),
+        TEST(status_tells_how_far_archive_and_mirror_are_behind),
         TEST(status_tells_how_far_a_state_transfer_is),
         TEST(status_tells_who_holds_the_feature_level),
         TEST(status_tells_what_is_agreed_upon_and_not_so_yet),

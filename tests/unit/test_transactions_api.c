@@ -215,7 +215,8 @@ static void the_cluster_is_told_without_a_leader(void **state)
     (void)api_expect(f, "GET", "/v1/cluster", "", NULL, 200,
                      "{\"cluster_id\":\"0190a5f0-0000-7000-8000-000000000000\",\"name\":\"n1\","
                      "\"leader\":null,\"term\":7,\"revision\":1,\"applied_index\":1,"
-                     "\"feature_level\":1,\"archive\":\"none\",\"archive_lag_ms\":0,\"members\":["
+                     "\"feature_level\":1,\"archive\":\"none\",\"archive_lag_ms\":0,\"mirror_lag_"
+                     "ms\":0,\"members\":["
                      "{\"name\":\"n1\",\"id\":\"9f3c2a1be07d4455\",\"role\":\"voter\","
                      "\"wanted\":null,\"drained\":false,\"needs_state\":false,\"receiving\":null,"
                      "\"peer_address\":\"h:7081\",\"api_address\":\"h:7080\",\"zone\":null,"
