@@ -40,7 +40,17 @@ void postgres_params_number(struct postgres_params *params, int64_t number)
 
     CHECK(params->n < POSTGRES_PARAMS);
     memcpy(params->numbers[params->n], &big_endian, sizeof big_endian);
-    add_param(params, params->numbers[params->n], sizeof big_endian, TYPE_BIGINT);
+    add_param(params, NULL, sizeof big_endian, TYPE_BIGINT);
+}
+
+/* Numbers are inside of @params, which may have been copied since they were added. */
+static void list_values(const struct postgres_params *params, const char *values[POSTGRES_PARAMS])
+{
+    for (int i = 0; i < params->n; i++) {
+        bool is_number = params->types[i] == TYPE_BIGINT;
+
+        values[i] = is_number ? (const char *)params->numbers[i] : params->values[i];
+    }
 }
 
 int64_t postgres_number(const PGresult *result, int row, int column)
@@ -162,6 +172,7 @@ static enum status send_statement(struct postgres_connection *connection, const 
                                   const struct postgres_params *params, struct error *error)
 {
     static const struct postgres_params none = {.n = 0};
+    const char *values[POSTGRES_PARAMS] = {NULL};
     enum status status;
 
     CHECK(connection->pg != NULL);
@@ -171,8 +182,9 @@ static enum status send_statement(struct postgres_connection *connection, const 
     if (status != STATUS_OK) {
         return status;
     }
-    return PQsendQueryParams(connection->pg, sql, params->n, params->types, params->values,
-                             params->sizes, binary_formats, BINARY_FORMAT) == 1
+    list_values(params, values);
+    return PQsendQueryParams(connection->pg, sql, params->n, params->types, values, params->sizes,
+                             binary_formats, BINARY_FORMAT) == 1
                ? STATUS_OK
                : postgres_connection_lose(connection, error);
 }

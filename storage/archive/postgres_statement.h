@@ -9,7 +9,7 @@
 
 #define POSTGRES_PARAMS 8
 
-/* What stands for $1, $2, ... in a statement; filled in that order. */
+/* What stands for $1, $2, ... in a statement; filled in that order. May be copied. */
 struct postgres_params {
     int n;
     const char *values[POSTGRES_PARAMS];
