@@ -1,4 +1,3 @@
-#include <time.h>
 
 #include "api/cursor.h"
 #include "api/fields.h"
@@ -10,6 +9,7 @@
 #include "api/render.h"
 #include "api/uuid.h"
 #include "api/write.h"
+#include "daemon/base/clock.h"
 
 static const char *const no_parameters[] = {NULL};
 
@@ -86,10 +86,8 @@ static enum status touch_operation(struct input *input, struct operation *operat
 static struct slice make_id(struct input *input)
 {
     char text[UUID_TEXT_BYTES + 1];
-    struct timespec now;
 
-    (void)clock_gettime(CLOCK_REALTIME, &now); /* Fails for a clock that does not exist only. */
-    uuid_make((uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000, text);
+    uuid_make(clock_wall_ms(), text);
     return arena_copy(&input->arena, slice_of(text, UUID_TEXT_BYTES));
 }
 

@@ -14,13 +14,13 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <jansson.h>
 
 #include "daemon/base/buffer.h"
 #include "daemon/base/check.h"
+#include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
 #include "daemon/base/thread.h"
@@ -325,20 +325,12 @@ static bool wait_for(struct join *join, unsigned wait_ms)
     bool is_closing = false;
 
     for (unsigned waited_ms = 0; waited_ms < wait_ms && !is_closing; waited_ms += LOOK_MS) {
-        struct timespec until;
-
         if (is_joined(join)) {
             return false;
         }
-        CHECK(clock_gettime(CLOCK_MONOTONIC, &until) == 0);
-        until.tv_nsec += LOOK_MS * 1000000L;
-        if (until.tv_nsec >= 1000000000) {
-            until.tv_sec++;
-            until.tv_nsec -= 1000000000;
-        }
         CHECK(pthread_mutex_lock(&join->mutex) == 0);
         if (!join->is_closing) {
-            (void)pthread_cond_timedwait(&join->wake, &join->mutex, &until); /* Looks again. */
+            (void)clock_condition_wait_ms(&join->wake, &join->mutex, LOOK_MS); /* Looks again. */
         }
         is_closing = join->is_closing;
         CHECK(pthread_mutex_unlock(&join->mutex) == 0);
@@ -420,7 +412,6 @@ static void release(struct join *join)
 enum status join_open(const struct join_options *options, struct join **join, struct error *error)
 {
     struct join *opened = memory_new_zeroed(1, sizeof *opened);
-    pthread_condattr_t attributes;
     enum status status = parse_list(options->members, opened->targets, &opened->n_targets, error);
     int rv;
 
@@ -432,10 +423,7 @@ enum status join_open(const struct join_options *options, struct join **join, st
     opened->body = make_body(options);
     opened->fd = -1;
     CHECK(pthread_mutex_init(&opened->mutex, NULL) == 0);
-    CHECK(pthread_condattr_init(&attributes) == 0);
-    CHECK(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0);
-    CHECK(pthread_cond_init(&opened->wake, &attributes) == 0);
-    CHECK(pthread_condattr_destroy(&attributes) == 0);
+    clock_condition_init(&opened->wake);
     rv = pthread_create(&opened->thread, NULL, run, opened);
     if (rv != 0) {
         release(opened);

@@ -14,9 +14,9 @@
 
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include "daemon/base/check.h"
+#include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
 #include "daemon/base/thread.h"
@@ -34,10 +34,7 @@
 
 uint64_t node_wall_ms(void)
 {
-    struct timespec now;
-
-    CHECK(clock_gettime(CLOCK_REALTIME, &now) == 0);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    return clock_wall_ms();
 }
 
 /* --- Stopping for good --- */

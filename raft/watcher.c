@@ -4,9 +4,9 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/statvfs.h>
-#include <time.h>
 
 #include "daemon/base/check.h"
+#include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
 #include "daemon/base/thread.h"
@@ -136,19 +136,11 @@ static void look_at_members(struct watcher *watcher)
 /* False when it is to end. */
 static bool wait_for_next_look(struct watcher *watcher)
 {
-    struct timespec until;
+    uint64_t until_ns = clock_ns() + LOOK_MS * 1000000ull;
     bool stopping;
-    int rv = 0;
 
-    CHECK(clock_gettime(CLOCK_MONOTONIC, &until) == 0);
-    until.tv_nsec += LOOK_MS * 1000000L;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
     CHECK(pthread_mutex_lock(&watcher->mutex) == 0);
-    while (!watcher->stopping && rv == 0) {
-        rv = pthread_cond_timedwait(&watcher->wake, &watcher->mutex, &until);
+    while (!watcher->stopping && clock_condition_wait(&watcher->wake, &watcher->mutex, until_ns)) {
     }
     stopping = watcher->stopping;
     CHECK(pthread_mutex_unlock(&watcher->mutex) == 0);
@@ -196,7 +188,6 @@ enum status watcher_open(const struct watcher_options *options, struct watcher *
                          struct error *error)
 {
     struct watcher *opened = memory_new_zeroed(1, sizeof *opened);
-    pthread_condattr_t attributes;
     int rv;
 
     opened->options = *options;
@@ -204,10 +195,7 @@ enum status watcher_open(const struct watcher_options *options, struct watcher *
     atomic_store(&opened->free_disk_bytes, UINT64_MAX);
     read_free_disk(opened);
     CHECK(pthread_mutex_init(&opened->mutex, NULL) == 0);
-    CHECK(pthread_condattr_init(&attributes) == 0);
-    CHECK(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0);
-    CHECK(pthread_cond_init(&opened->wake, &attributes) == 0);
-    CHECK(pthread_condattr_destroy(&attributes) == 0);
+    clock_condition_init(&opened->wake);
     rv = pthread_create(&opened->thread, NULL, run, opened);
     if (rv != 0) {
         opened->stopped = true;

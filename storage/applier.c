@@ -21,9 +21,9 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "daemon/base/check.h"
+#include "daemon/base/clock.h"
 #include "daemon/base/limits.h"
 #include "daemon/base/memory.h"
 #include "daemon/base/thread.h"
@@ -74,14 +74,6 @@ struct applier {
     uint64_t flush_due_ns; /* UINT64_MAX: nothing is unflushed. */
     unsigned random;
 };
-
-static uint64_t clock_ns(void)
-{
-    struct timespec now;
-
-    CHECK(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 /* All nodes execute the same entries at the same time. If they flushed at the same time too, they
  * would do it against each other, where they share a disk. */
@@ -298,17 +290,7 @@ static void scrub(struct applier *applier)
 /* Wait until something is to be flushed, a scrub is due, or the end. The mutex is held. */
 static void wait_for_flushing(struct applier *applier)
 {
-    uint64_t until_ns = applier->scrub.due_ns;
-    const struct timespec until = {.tv_sec = (time_t)(until_ns / 1000000000u),
-                                   .tv_nsec = (long)(until_ns % 1000000000u)};
-
-    if (until_ns == UINT64_MAX) {
-        CHECK(pthread_cond_wait(&applier->wake_flusher, &applier->mutex) == 0);
-    } else {
-        int rv = pthread_cond_timedwait(&applier->wake_flusher, &applier->mutex, &until);
-
-        CHECK(rv == 0 || rv == ETIMEDOUT);
-    }
+    (void)clock_condition_wait(&applier->wake_flusher, &applier->mutex, applier->scrub.due_ns);
 }
 
 static void *run_flusher(void *data)
@@ -439,12 +421,8 @@ static void wait_for_work(struct applier *applier)
     while (queue_is_empty(&applier->work) && !applier->closing && !applier->has_flushed) {
         uint64_t until_ns =
             applier->is_flushing || applier->failed ? UINT64_MAX : applier->flush_due_ns;
-        struct timespec until = {.tv_sec = (time_t)(until_ns / 1000000000u),
-                                 .tv_nsec = (long)(until_ns % 1000000000u)};
 
-        if (until_ns == UINT64_MAX) {
-            CHECK(pthread_cond_wait(&applier->wake, &applier->mutex) == 0);
-        } else if (pthread_cond_timedwait(&applier->wake, &applier->mutex, &until) == ETIMEDOUT) {
+        if (!clock_condition_wait(&applier->wake, &applier->mutex, until_ns)) {
             return;
         }
     }
@@ -495,17 +473,6 @@ static void *run(void *data)
 
 /* --- The life --- */
 
-/* The conditions wait by the clock of clock_ns(). */
-static void init_condition(pthread_cond_t *condition)
-{
-    pthread_condattr_t attributes;
-
-    CHECK(pthread_condattr_init(&attributes) == 0);
-    CHECK(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0);
-    CHECK(pthread_cond_init(condition, &attributes) == 0);
-    CHECK(pthread_condattr_destroy(&attributes) == 0);
-}
-
 /* The apply thread has ended, or was not started. */
 static void end_flusher(struct applier *applier)
 {
@@ -555,8 +522,8 @@ enum status applier_open(const struct applier_options *options, struct applier *
     atomic_store(&a->visible_revision, position.revision);
     atomic_store(&a->visible_time_ms, position.time_ms);
     CHECK(pthread_mutex_init(&a->mutex, NULL) == 0);
-    init_condition(&a->wake);
-    init_condition(&a->wake_flusher);
+    clock_condition_init(&a->wake);
+    clock_condition_init(&a->wake_flusher);
     status = note_due(a, error);
     if (status != STATUS_OK) {
         goto err_after_machine;

@@ -23,10 +23,10 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "daemon/base/check.h"
+#include "daemon/base/clock.h"
 #include "daemon/base/files.h"
 #include "daemon/base/limits.h"
 #include "daemon/base/log.h"
@@ -72,19 +72,6 @@ struct image_spools {
     struct image_spools_statistics statistics;
 };
 
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-
-    CHECK(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
-    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
-static uint64_t now_ms(void)
-{
-    return now_ns() / 1000000;
-}
-
 static void lock(struct image_spools *spools)
 {
     CHECK(pthread_mutex_lock(&spools->mutex) == 0);
@@ -116,7 +103,7 @@ static void release_file(struct image_spool *spool)
 static void unref(struct image_spool *spool)
 {
     CHECK(spool->refs > 0);
-    spool->used_ms = now_ms();
+    spool->used_ms = clock_ms();
     if (--spool->refs == 0) {
         queue_push(&spool->spools->dead, &spool->link);
     }
@@ -143,7 +130,7 @@ static void bury(struct image_spools *spools)
 static struct image_spool *ref(struct image_spool *spool)
 {
     spool->refs++;
-    spool->used_ms = now_ms();
+    spool->used_ms = clock_ms();
     return spool;
 }
 
@@ -172,7 +159,7 @@ static uint64_t sweep(struct image_spools *spools)
 {
     struct link *link = queue_first(&spools->list);
     uint64_t next_ms = UINT64_MAX;
-    uint64_t now = now_ms();
+    uint64_t now = clock_ms();
 
     while (link != NULL) {
         struct image_spool *spool = spool_of(link);
@@ -252,15 +239,8 @@ struct making {
 
 static void wait_until(struct image_spools *spools, uint64_t ms)
 {
-    struct timespec end = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
-
-    if (ms == UINT64_MAX) {
-        CHECK(pthread_cond_wait(&spools->wake, &spools->mutex) == 0);
-    } else {
-        int rv = pthread_cond_timedwait(&spools->wake, &spools->mutex, &end);
-
-        CHECK(rv == 0 || rv == ETIMEDOUT);
-    }
+    (void)clock_condition_wait(&spools->wake, &spools->mutex,
+                               ms == UINT64_MAX ? UINT64_MAX : ms * 1000000);
 }
 
 static bool is_urgent(const struct image_spools *spools)
@@ -278,11 +258,11 @@ static void keep_pace(struct making *making, uint64_t bytes)
     }
     pace_spend(&making->pace, bytes);
     lock(spools);
-    while (!atomic_load(&spools->is_closing) && !pace_allows(&making->pace, now_ms()) &&
+    while (!atomic_load(&spools->is_closing) && !pace_allows(&making->pace, clock_ms()) &&
            !is_urgent(spools)) {
         uint64_t wait_ms = pace_wait_ms(&making->pace);
 
-        wait_until(spools, now_ms() + (wait_ms < MAX_WAIT_MS ? wait_ms : MAX_WAIT_MS));
+        wait_until(spools, clock_ms() + (wait_ms < MAX_WAIT_MS ? wait_ms : MAX_WAIT_MS));
     }
     unlock(spools);
 }
@@ -342,7 +322,7 @@ static enum status export_state(struct image_spools *spools, struct image_spool 
 {
     char cluster_id[IMAGE_CLUSTER_BYTES + 1];
     struct making making = {.spools = spools,
-                            .pace = pace_of(spools->options.bytes_per_second, now_ms())};
+                            .pace = pace_of(spools->options.bytes_per_second, clock_ms())};
     struct image_export options = {.store = spools->options.store,
                                    .cluster_id = cluster_id,
                                    .on_progress = on_progress,
@@ -417,14 +397,14 @@ static struct image_spool *new_spool(struct image_spools *spools,
 static enum status make_spool(struct image_spools *spools, struct image_spool *spool,
                               struct error *error)
 {
-    uint64_t started_ns = now_ns();
+    uint64_t started_ns = clock_ns();
     bool is_fetched = spool->source[0] != '\0';
     enum status status =
         is_fetched ? fetch(spools, spool, error) : export_state(spools, spool, error);
 
     lock(spools);
     spools->statistics.exports++;
-    spools->statistics.export_nanoseconds += now_ns() - started_ns;
+    spools->statistics.export_nanoseconds += clock_ns() - started_ns;
     spools->statistics.exported_bytes += spool->totals.file_bytes;
     spools->statistics.failures += status == STATUS_OK ? 0 : 1;
     unlock(spools);
@@ -437,7 +417,7 @@ static enum status make_spool(struct image_spools *spools, struct image_spool *s
              "%s revision=%" PRIu64 " index=%" PRIu64 " bytes=%" PRIu64 " duration_ms=%" PRIu64,
              is_fetched ? "fetched" : "exported", spool->facts.state.revision,
              spool->facts.state.applied_index, spool->totals.file_bytes,
-             (now_ns() - started_ns) / 1000000);
+             (clock_ns() - started_ns) / 1000000);
     return STATUS_OK;
 }
 
@@ -496,7 +476,7 @@ static void publish(struct image_spools *spools, struct image_spool *spool)
     unsigned n_given = 0;
 
     spool->refs = 1;
-    spool->made_ms = now_ms();
+    spool->made_ms = clock_ms();
     spool->used_ms = spool->made_ms;
     spool->is_listed = true;
     queue_push(&spools->list, &spool->link);
@@ -600,12 +580,7 @@ static enum status prepare_directory(const char *path, struct error *error)
 
 static void init_locks(struct image_spools *spools)
 {
-    pthread_condattr_t attributes;
-
-    CHECK(pthread_condattr_init(&attributes) == 0);
-    CHECK(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0);
-    CHECK(pthread_cond_init(&spools->wake, &attributes) == 0);
-    CHECK(pthread_condattr_destroy(&attributes) == 0);
+    clock_condition_init(&spools->wake);
     CHECK(pthread_mutex_init(&spools->mutex, NULL) == 0);
 }
 
@@ -778,7 +753,7 @@ static enum status check_age(struct image_spool *spool, struct error *error)
 {
     /* The sweep may be held up by a long export. */
     if (atomic_load(&spool->is_too_old) ||
-        now_ms() - spool->made_ms > spool->spools->options.max_age_ms) {
+        clock_ms() - spool->made_ms > spool->spools->options.max_age_ms) {
         return error_set(error, STATUS_CLOSED, "the image is too old");
     }
     return STATUS_OK;

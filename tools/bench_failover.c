@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "daemon/base/check.h"
+#include "daemon/base/clock.h"
 #include "daemon/base/memory.h"
 #include "tools/bench_request.h"
 
@@ -44,25 +45,15 @@ struct writer {
     uint64_t acknowledged, attempts, longest_ns;
 };
 
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-
-    CHECK(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 /* RFC 3339 with milliseconds, @ago_ns before now. */
 static void format_time(char text[32], uint64_t ago_ns)
 {
-    struct timespec now;
     struct tm parts;
     uint64_t ms;
     time_t seconds;
     char day[24];
 
-    CHECK(clock_gettime(CLOCK_REALTIME, &now) == 0);
-    ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000 - ago_ns / 1000000;
+    ms = clock_wall_ms() - ago_ns / 1000000;
     seconds = (time_t)(ms / 1000);
     CHECK(gmtime_r(&seconds, &parts) != NULL);
     CHECK(strftime(day, sizeof day, "%Y-%m-%dT%H:%M:%S", &parts) > 0);
@@ -73,7 +64,7 @@ static void format_time(char text[32], uint64_t ago_ns)
 static bool wait_for(int fd, short events, uint64_t deadline_ns)
 {
     for (;;) {
-        uint64_t now = now_ns();
+        uint64_t now = clock_ns();
         struct pollfd poll_fd = {.fd = fd, .events = events};
         int rv;
 
@@ -173,7 +164,7 @@ static bool receive_answer(struct writer *writer, uint64_t deadline_ns)
 /* Send the write once. Gives the status, or NO_ANSWER. */
 static unsigned attempt(struct writer *writer)
 {
-    uint64_t deadline_ns = now_ns() + writer->options->attempt_ms * 1000000;
+    uint64_t deadline_ns = clock_ns() + writer->options->attempt_ms * 1000000;
 
     writer->attempts++;
     if (writer->fd < 0 && !connect_to_endpoint(writer, deadline_ns)) {
@@ -202,7 +193,7 @@ static void move_on(struct writer *writer)
 
 static void note_gap(struct writer *writer, uint64_t last_ns, unsigned attempts)
 {
-    uint64_t now = now_ns();
+    uint64_t now = clock_ns();
     uint64_t gap_ns = now - last_ns;
     char from[32];
     char to[32];
@@ -237,7 +228,7 @@ static enum status write_once(struct writer *writer, uint64_t number, uint64_t s
             return error_set(error, STATUS_INVALID, "a write was refused with status %u by %s",
                              status, writer->options->endpoints.list[writer->endpoint].url);
         }
-        if (now_ns() >= end_ns) {
+        if (clock_ns() >= end_ns) {
             return STATUS_TIMEOUT;
         }
         move_on(writer);
@@ -246,7 +237,7 @@ static enum status write_once(struct writer *writer, uint64_t number, uint64_t s
 
 static enum status write_on(struct writer *writer, struct error *error)
 {
-    uint64_t begin_ns = now_ns();
+    uint64_t begin_ns = clock_ns();
     uint64_t end_ns = begin_ns + writer->options->duration_ms * 1000000;
     uint64_t last_ns = begin_ns;
     enum status status = STATUS_OK;
@@ -254,7 +245,7 @@ static enum status write_on(struct writer *writer, struct error *error)
     unsigned attempts;
 
     CHECK(getrandom(&stamp, sizeof stamp, 0) == (ssize_t)sizeof stamp);
-    while (now_ns() < end_ns) {
+    while (clock_ns() < end_ns) {
         status = write_once(writer, writer->acknowledged, stamp + writer->acknowledged, end_ns,
                             &attempts, error);
         if (status == STATUS_INVALID) {
@@ -263,11 +254,11 @@ static enum status write_on(struct writer *writer, struct error *error)
         if (status == STATUS_OK) {
             writer->acknowledged++;
             note_gap(writer, last_ns, attempts);
-            last_ns = now_ns();
+            last_ns = clock_ns();
         }
     }
-    if (status == STATUS_TIMEOUT && now_ns() - last_ns > writer->longest_ns) {
-        writer->longest_ns = now_ns() - last_ns; /* It ended in the middle of a gap. */
+    if (status == STATUS_TIMEOUT && clock_ns() - last_ns > writer->longest_ns) {
+        writer->longest_ns = clock_ns() - last_ns; /* It ended in the middle of a gap. */
     }
     (void)printf("{\"event\":\"summary\",\"acknowledged\":%" PRIu64 ",\"attempts\":%" PRIu64
                  ",\"longest_gap_ms\":%.1f,\"ended_waiting\":%s}\n",

@@ -1,8 +1,7 @@
 /* holdfast archive prune: remove what a policy does not want any more, without a node. */
 #include <inttypes.h>
-#include <time.h>
 
-#include "daemon/base/check.h"
+#include "daemon/base/clock.h"
 #include "storage/archive/prune.h"
 #include "tools/cli_archive.h"
 
@@ -15,14 +14,6 @@ struct pruned {
     bool is_done; /* Else it is only told. */
     json_t *chains;
 };
-
-static uint64_t wall_ms(void)
-{
-    struct timespec now;
-
-    CHECK(clock_gettime(CLOCK_REALTIME, &now) == 0);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 /* --- What goes --- */
 
@@ -147,7 +138,7 @@ enum cli_exit run_archive_prune(struct cli *cli)
     struct cli_archive archive;
     struct pruned pruned = {
         .archive = &archive,
-        .now_ms = wall_ms(),
+        .now_ms = clock_wall_ms(),
         .is_done = cli_given(cli->options, CLI_YES),
     };
     enum cli_exit code = cli_archive_begin(cli, cli->options->operands[0], &archive);

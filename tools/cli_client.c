@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "daemon/base/check.h"
+#include "daemon/base/clock.h"
 #include "daemon/base/memory.h"
 #include "tools/cli_retry.h"
 #include "tools/cli_text.h"
@@ -34,14 +35,6 @@ struct arrival {
     uint64_t retry_after_ms;
     bool is_too_large;
 };
-
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-
-    CHECK(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 static void fill_random(void *bytes, size_t size)
 {
@@ -230,7 +223,7 @@ static enum attempt attempt_once(struct client *client, const struct client_requ
                                  const char *key, struct arrival *arrival)
 {
     uint64_t longest = key == NULL ? READ_ATTEMPT_MS : WRITE_ATTEMPT_MS;
-    uint64_t now = now_ms();
+    uint64_t now = clock_ms();
     uint64_t left = client->deadline_ms > now ? client->deadline_ms - now : 1;
     struct curl_slist *headers = make_headers(request, key);
     struct buffer url = BUFFER_EMPTY;
@@ -325,8 +318,8 @@ enum cli_exit client_send(struct client *client, const struct client_request *re
         }
         fill_random(&dice, sizeof dice);
         asked_ms = asked_ms > 0 ? asked_ms : arrival.retry_after_ms;
-        if (arrival.is_too_large ||
-            !retry_next(&retry, attempt, arrival.answer.status, asked_ms, now_ms(), dice, &pause)) {
+        if (arrival.is_too_large || !retry_next(&retry, attempt, arrival.answer.status, asked_ms,
+                                                clock_ms(), dice, &pause)) {
             code = explain(client, &retry, is_write, attempt, &arrival, error);
             client_answer_close(&arrival.answer);
             break;
@@ -346,7 +339,7 @@ bool client_sent_again(const struct client *client)
 
 bool client_has_time(const struct client *client)
 {
-    return now_ms() < client->deadline_ms;
+    return clock_ms() < client->deadline_ms;
 }
 
 /* --- Life
@@ -362,7 +355,7 @@ enum status client_open(const struct endpoints *endpoints, uint64_t timeout_ms,
     }
     made = memory_new_zeroed(1, sizeof *made);
     made->endpoints = endpoints;
-    made->deadline_ms = now_ms() + timeout_ms;
+    made->deadline_ms = clock_ms() + timeout_ms;
     made->curl = curl_easy_init();
     if (made->curl == NULL) {
         free(made);

@@ -19,7 +19,7 @@
 
 #include <curl/curl.h>
 
-#include "daemon/base/check.h"
+#include "daemon/base/clock.h"
 #include "tools/cli_text.h"
 
 #define CONNECT_MS     2000
@@ -49,14 +49,6 @@ struct arrival {
     struct buffer problem;
     struct error *error;
 };
-
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-
-    CHECK(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 /* --- What libcurl calls --- */
 
@@ -186,7 +178,7 @@ static size_t on_body(char *data, size_t size, size_t count, void *user)
         }
         return size;
     }
-    arrival->progress_ms = now_ms();
+    arrival->progress_ms = clock_ms();
     return write_body(arrival, data, size) ? size : 0;
 }
 
@@ -205,7 +197,7 @@ static int on_transfer(void *user, curl_off_t dltotal, curl_off_t dlnow, curl_of
         download->on_progress(download->data, download->bytes,
                               arrival->of == UNKNOWN ? 0 : arrival->of);
     }
-    return now_ms() - arrival->progress_ms > limit; /* Not 0 ends the attempt. */
+    return clock_ms() - arrival->progress_ms > limit; /* Not 0 ends the attempt. */
 }
 
 /* --- One attempt --- */
@@ -331,7 +323,7 @@ static enum cli_exit run(struct arrival *arrival)
         }
         in_vain++;
         if (arrival->is_final || says_no(arrival) ||
-            now_ms() - arrival->progress_ms > arrival->download->standstill_ms) {
+            clock_ms() - arrival->progress_ms > arrival->download->standstill_ms) {
             return explain(arrival, endpoints->list[endpoint].url);
         }
         if (arrival->download->bytes == 0 || in_vain % TRIES_PER_NODE == 0) {
@@ -346,7 +338,7 @@ static enum cli_exit run(struct arrival *arrival)
 enum cli_exit download_run(struct download *download, struct error *error)
 {
     struct arrival arrival = {
-        .download = download, .of = UNKNOWN, .progress_ms = now_ms(), .error = error};
+        .download = download, .of = UNKNOWN, .progress_ms = clock_ms(), .error = error};
     enum cli_exit code;
 
     download->bytes = 0;

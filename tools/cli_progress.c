@@ -2,21 +2,12 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "daemon/base/check.h"
+#include "daemon/base/clock.h"
 
 #define SHOW_EVERY_MS 200
 #define RATE_AFTER_MS 1000 /* Before that it would jump. */
-
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-
-    CHECK(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 void progress_append_bytes(struct buffer *out, uint64_t bytes)
 {
@@ -73,13 +64,13 @@ void progress_line(struct buffer *line, const char *what, uint64_t done, uint64_
 void progress_begin(struct progress *progress, const char *what)
 {
     *progress = (struct progress){
-        .what = what, .is_shown = isatty(STDERR_FILENO) == 1, .began_ms = now_ms()};
+        .what = what, .is_shown = isatty(STDERR_FILENO) == 1, .began_ms = clock_ms()};
 }
 
 void progress_show(struct progress *progress, uint64_t done, uint64_t of)
 {
     struct buffer line = BUFFER_EMPTY;
-    uint64_t now = now_ms();
+    uint64_t now = clock_ms();
 
     if (!progress->is_shown || now - progress->shown_ms < SHOW_EVERY_MS) {
         return;

@@ -9,9 +9,9 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "daemon/base/check.h"
+#include "daemon/base/clock.h"
 #include "daemon/base/memory.h"
 #include "daemon/base/thread.h"
 #include "storage/archive/object.h"
@@ -169,17 +169,7 @@ static void skip_to(struct ahead *ahead, size_t piece)
 
 static void wait_a_little(struct ahead *ahead)
 {
-    struct timespec end;
-    int rv;
-
-    CHECK(clock_gettime(CLOCK_MONOTONIC, &end) == 0);
-    end.tv_nsec += LOOK_MS * 1000000L;
-    if (end.tv_nsec >= 1000000000L) {
-        end.tv_nsec -= 1000000000L;
-        end.tv_sec++;
-    }
-    rv = pthread_cond_timedwait(&ahead->changed, &ahead->mutex, &end);
-    CHECK(rv == 0 || rv == ETIMEDOUT);
+    (void)clock_condition_wait_ms(&ahead->changed, &ahead->mutex, LOOK_MS);
 }
 
 static bool is_canceled(const struct ahead *ahead)
@@ -360,16 +350,6 @@ static enum status start(struct ahead *ahead, struct error *error)
     return STATUS_OK;
 }
 
-static void init_condition(pthread_cond_t *condition)
-{
-    pthread_condattr_t attributes;
-
-    CHECK(pthread_condattr_init(&attributes) == 0);
-    CHECK(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0);
-    CHECK(pthread_cond_init(condition, &attributes) == 0);
-    CHECK(pthread_condattr_destroy(&attributes) == 0);
-}
-
 enum status ahead_open(const struct ahead_options *options, struct repository **repository,
                        struct error *error)
 {
@@ -384,7 +364,7 @@ enum status ahead_open(const struct ahead_options *options, struct repository **
     ahead->repository.options.data = options->data;
     ahead->repository.options.is_canceled = options->is_canceled;
     CHECK(pthread_mutex_init(&ahead->mutex, NULL) == 0);
-    init_condition(&ahead->changed);
+    clock_condition_init(&ahead->changed);
     cut(ahead, options);
     ahead->n_slots = (size_t)AHEAD_PIECES * options->n_threads;
     ahead->slots = memory_new_zeroed(ahead->n_slots, sizeof *ahead->slots);

@@ -20,10 +20,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "daemon/base/check.h"
+#include "daemon/base/clock.h"
 #include "daemon/base/limits.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
@@ -40,19 +40,6 @@
 #define VERIFY_MS       (24ull * 3600 * 1000)
 #define FIRST_VERIFY_MS (3600ull * 1000) /* A node that is started every day verifies too. */
 #define WATCH_MS        30000u
-
-uint64_t archiver_clock_ms(clockid_t clock)
-{
-    struct timespec now;
-
-    CHECK(clock_gettime(clock, &now) == 0);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
-uint64_t archiver_now_ms(void)
-{
-    return archiver_clock_ms(CLOCK_MONOTONIC);
-}
 
 /* @ms later than @then_ms; UINT64_MAX: never. */
 uint64_t archiver_later(uint64_t then_ms, uint64_t ms)
@@ -80,12 +67,7 @@ bool archiver_is_canceled(void *data)
 /* Wait until woken, for @ms at most. With the lock held. */
 void archiver_wait_for(struct archiver *archiver, uint64_t ms)
 {
-    uint64_t end_ms = archiver_now_ms() + ms;
-    struct timespec end = {.tv_sec = (time_t)(end_ms / 1000),
-                           .tv_nsec = (long)(end_ms % 1000) * 1000000};
-    int rv = pthread_cond_timedwait(&archiver->wake, &archiver->mutex, &end);
-
-    CHECK(rv == 0 || rv == ETIMEDOUT);
+    (void)clock_condition_wait_ms(&archiver->wake, &archiver->mutex, ms);
 }
 
 const char *archiver_activity_text(enum archiver_activity activity)
@@ -114,7 +96,7 @@ static bool delta_is_due(const struct archiver *archiver, bool is_asked)
 {
     return archiver->lag.since_ms != 0 &&
            (is_asked ||
-            archiver_now_ms() - archiver->lag.since_ms >= archiver->options.schedule.delta_ms ||
+            clock_ms() - archiver->lag.since_ms >= archiver->options.schedule.delta_ms ||
             archiver->lag.bytes >= DELTA_BYTES);
 }
 
@@ -217,8 +199,8 @@ static enum status watch_other(struct archiver *archiver, struct error *error)
 
     archiver->has_catalog = false;
     archiver_give_up_merge(archiver);
-    if (archiver_now_ms() >= archiver->watch_due_ms) {
-        archiver->watch_due_ms = archiver_now_ms() + WATCH_MS;
+    if (clock_ms() >= archiver->watch_due_ms) {
+        archiver->watch_due_ms = clock_ms() + WATCH_MS;
         status = archiver_load_catalog(archiver, error);
         archiver->has_catalog = false; /* It changes. */
     }
@@ -354,16 +336,6 @@ static void release(struct archiver *archiver)
     free(archiver);
 }
 
-static void init_condition(pthread_cond_t *condition)
-{
-    pthread_condattr_t attributes;
-
-    CHECK(pthread_condattr_init(&attributes) == 0);
-    CHECK(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0);
-    CHECK(pthread_cond_init(condition, &attributes) == 0);
-    CHECK(pthread_condattr_destroy(&attributes) == 0);
-}
-
 static enum status start(struct archiver *archiver, struct error *error)
 {
     const struct repository_options options = {
@@ -396,16 +368,16 @@ enum status archiver_open(const struct archiver_options *options, struct archive
     opened->node = memory_copy_string(options->node);
     opened->program = memory_copy_string(options->program);
     opened->work_directory = memory_copy_string(options->work_directory);
-    opened->random = (unsigned)archiver_now_ms() ^ (unsigned)getpid();
+    opened->random = (unsigned)clock_ms() ^ (unsigned)getpid();
     opened->full_early_ms =
         (uint64_t)rand_r(&opened->random) % (opened->options.schedule.full_ms / 10 + 1);
     opened->verify_due_ms =
-        archiver_later(archiver_now_ms(), opened->options.schedule.verify_ms < FIRST_VERIFY_MS ||
-                                                  opened->options.schedule.verify_ms == UINT64_MAX
-                                              ? opened->options.schedule.verify_ms
-                                              : FIRST_VERIFY_MS);
+        archiver_later(clock_ms(), opened->options.schedule.verify_ms < FIRST_VERIFY_MS ||
+                                           opened->options.schedule.verify_ms == UINT64_MAX
+                                       ? opened->options.schedule.verify_ms
+                                       : FIRST_VERIFY_MS);
     CHECK(pthread_mutex_init(&opened->mutex, NULL) == 0);
-    init_condition(&opened->wake);
+    clock_condition_init(&opened->wake);
     status = start(opened, error);
     if (status != STATUS_OK) {
         release(opened);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
 #include "storage/archive/archiver_private.h"
@@ -230,7 +231,7 @@ enum status archiver_spend(struct archiver *archiver, uint64_t bytes, struct err
     pace_spend(&archiver->pace, bytes);
     (void)archiver_gives_up(archiver); /* It is asked below, too. */
     archiver_lock(archiver);
-    while (!archiver_is_canceled(archiver) && !pace_allows(&archiver->pace, archiver_now_ms())) {
+    while (!archiver_is_canceled(archiver) && !pace_allows(&archiver->pace, clock_ms())) {
         archiver_wait_for(archiver, pace_wait_ms(&archiver->pace));
     }
     archiver_unlock(archiver);
@@ -272,13 +273,13 @@ enum status archiver_make_full(struct archiver *archiver, struct error *error)
         .node = archiver->node,
         .program = archiver->program,
         .work_directory = archiver->work_directory,
-        .now_ms = archiver_clock_ms(CLOCK_REALTIME),
+        .now_ms = clock_wall_ms(),
         .data = archiver,
         .on_progress = on_progress,
     };
     char directory[NAMES_BYTES];
     struct manifest manifest;
-    uint64_t begun_ms = archiver_now_ms();
+    uint64_t begun_ms = clock_ms();
     uint64_t bytes_before = archiver->catalog.bytes;
     enum status status;
 
@@ -287,7 +288,7 @@ enum status archiver_make_full(struct archiver *archiver, struct error *error)
         return status;
     }
     archiver_set_activity(archiver, ARCHIVER_FULL);
-    archiver->pace = pace_of(archiver->options.bytes_per_second, archiver_now_ms());
+    archiver->pace = pace_of(archiver->options.bytes_per_second, clock_ms());
     status = full_create(&making, &manifest, directory, error);
     if (status != STATUS_OK) {
         return status;
@@ -295,7 +296,7 @@ enum status archiver_make_full(struct archiver *archiver, struct error *error)
     log_info("archive",
              "made a full repository=%s index=%" PRIu64 " image_bytes=%" PRIu64 " took_ms=%" PRIu64,
              archiver->status.url, manifest.facts.state.applied_index, manifest.image_bytes,
-             archiver_now_ms() - begun_ms);
+             clock_ms() - begun_ms);
     manifest_close(&manifest);
     status = archiver_load_catalog(archiver, error);
     archiver_lock(archiver);
@@ -308,7 +309,7 @@ enum status archiver_make_full(struct archiver *archiver, struct error *error)
 
 static uint64_t wall_age_ms(uint64_t then_ms)
 {
-    uint64_t wall_ms = archiver_clock_ms(CLOCK_REALTIME);
+    uint64_t wall_ms = clock_wall_ms();
 
     return wall_ms > then_ms ? wall_ms - then_ms : 0;
 }

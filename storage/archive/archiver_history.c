@@ -6,6 +6,7 @@
  * States that executed the same log are equal at equal indexes, so their hashes tell. */
 #include <inttypes.h>
 
+#include "daemon/base/clock.h"
 #include "storage/archive/archiver_private.h"
 
 /* Of deltas: nobody who archives is so far behind another one who did. */
@@ -58,7 +59,7 @@ enum status archiver_check_history(struct archiver *archiver, const struct delta
 static enum status refuse_when_ahead(struct archiver *archiver, uint64_t last_index,
                                      struct error *error)
 {
-    uint64_t now_ms = archiver_now_ms();
+    uint64_t now_ms = clock_ms();
 
     if (archiver->ahead_since_ms == 0) {
         archiver->ahead_since_ms = now_ms;

@@ -1,6 +1,7 @@
 /* How far the chain is behind: looked at by the archiver's thread, in each turn and meanwhile when
  * something takes long, and told to whoever asks as it is then. What is shown must never be less
  * than it is: who looks at it relies on what is older being there. */
+#include "daemon/base/clock.h"
 #include "storage/archive/archiver_private.h"
 
 #define NOTE_MS 1000u
@@ -11,7 +12,7 @@
 static uint64_t cluster_now_ms(const struct archiver *archiver,
                                const struct journal_statistics *journal)
 {
-    uint64_t wall_ms = archiver_clock_ms(CLOCK_REALTIME);
+    uint64_t wall_ms = clock_wall_ms();
     bool has_started = archiver->status.index == 0;
 
     return has_started && wall_ms > journal->last_time_ms ? wall_ms : journal->last_time_ms;
@@ -44,7 +45,7 @@ void archiver_find_lag(const struct archiver *archiver, uint64_t index, uint64_t
 {
     struct journal_statistics journal;
 
-    *lag = (struct archiver_lag){.noted_ms = archiver_now_ms()};
+    *lag = (struct archiver_lag){.noted_ms = clock_ms()};
     journal_statistics(archiver->options.journal, &journal);
     if (journal.last_index > index) {
         lag->since_ms =
@@ -76,7 +77,7 @@ bool archiver_gives_up(void *data)
     bool is_due;
 
     archiver_lock(archiver);
-    is_due = archiver_now_ms() - archiver->lag.noted_ms >= NOTE_MS;
+    is_due = clock_ms() - archiver->lag.noted_ms >= NOTE_MS;
     archiver_unlock(archiver);
     if (is_due) {
         archiver_note_lag(archiver);
@@ -96,5 +97,5 @@ void archiver_tell_lag(const struct archiver *archiver, const struct journal_sta
         since_ms = lag->noted_ms; /* It came since then. */
         status->lag_entries = journal->last_index - status->index;
     }
-    status->lag_ms = since_ms == 0 ? 0 : archiver_now_ms() - since_ms;
+    status->lag_ms = since_ms == 0 ? 0 : clock_ms() - since_ms;
 }

@@ -10,6 +10,7 @@
  * - The node ends, or another archives: the same. */
 #include <inttypes.h>
 
+#include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
 #include "storage/archive/archiver_private.h"
@@ -92,14 +93,14 @@ static enum status begin(struct archiver *archiver, struct error *error)
         return STATUS_END;
     }
     if (archiver_spare_bytes(archiver) < 2 * REPOSITORY_OBJECT_BYTES) {
-        archiver->merge_due_ms = archiver_now_ms() + LATER_MS;
+        archiver->merge_due_ms = clock_ms() + LATER_MS;
         log_info("archive", "merging waits repository=%s: too little disk is free",
                  archiver->status.url);
         return STATUS_END;
     }
     status = merge_open(&options, &archiver->merge, error);
     if (status == STATUS_OK) {
-        archiver->pace = pace_of(archiver->options.bytes_per_second, archiver_now_ms());
+        archiver->pace = pace_of(archiver->options.bytes_per_second, clock_ms());
         status = add(archiver, i, error);
     }
     return status;
@@ -130,7 +131,7 @@ static void add_merged(struct archiver *archiver, const struct delta_facts *fact
 static enum status finish(struct archiver *archiver, struct error *error)
 {
     struct delta_facts facts = *merge_facts(archiver->merge);
-    uint64_t now_ms = archiver_clock_ms(CLOCK_REALTIME);
+    uint64_t now_ms = clock_wall_ms();
     size_t n = merge_count(archiver->merge);
     uint64_t bytes = 0;
     enum status status = STATUS_OK;
@@ -183,14 +184,14 @@ static enum status merge_some(struct archiver *archiver, struct error *error)
 
 enum status archiver_merge_when_due(struct archiver *archiver, struct error *error)
 {
-    uint64_t begun_ms = archiver_now_ms();
+    uint64_t begun_ms = clock_ms();
     enum status status = STATUS_OK;
 
     if (archiver->options.schedule.merge_ms == UINT64_MAX || begun_ms < archiver->merge_due_ms) {
         return STATUS_OK;
     }
     while (status == STATUS_OK && archiver->has_catalog && !archiver_is_canceled(archiver) &&
-           archiver_now_ms() - begun_ms < TURN_MS) {
+           clock_ms() - begun_ms < TURN_MS) {
         status = merge_some(archiver, error);
     }
     if (status != STATUS_OK && status != STATUS_END) {

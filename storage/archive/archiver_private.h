@@ -66,8 +66,6 @@ struct archiver {
 
 /* archiver.c */
 
-uint64_t archiver_clock_ms(clockid_t clock);
-uint64_t archiver_now_ms(void);
 /* @ms later than @then_ms; UINT64_MAX: never. */
 uint64_t archiver_later(uint64_t then_ms, uint64_t ms);
 void archiver_lock(struct archiver *archiver);

@@ -2,6 +2,7 @@
  */
 #include <inttypes.h>
 
+#include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 #include "storage/archive/archiver_private.h"
 #include "storage/archive/prune.h"
@@ -19,9 +20,8 @@ static enum status before_remove(void *data, const struct prune_totals *totals, 
     if (archiver_is_canceled(archiver)) {
         return error_set(error, STATUS_CANCELED, "the node is shutting down");
     }
-    return totals->removed >= LEAST_REMOVED && archiver_now_ms() >= archiver->prune_end_ms
-               ? STATUS_END
-               : STATUS_OK;
+    return totals->removed >= LEAST_REMOVED && clock_ms() >= archiver->prune_end_ms ? STATUS_END
+                                                                                    : STATUS_OK;
 }
 
 static enum status on_read(void *data, uint64_t bytes, struct error *error)
@@ -62,8 +62,8 @@ static enum status remove_planned(struct archiver *archiver, const struct retent
     struct prune_totals totals;
     enum status status;
 
-    archiver->prune_end_ms = archiver_now_ms() + PRUNE_TURN_MS;
-    archiver->pace = pace_of(archiver->options.bytes_per_second, archiver_now_ms());
+    archiver->prune_end_ms = clock_ms() + PRUNE_TURN_MS;
+    archiver->pace = pace_of(archiver->options.bytes_per_second, clock_ms());
     status = prune(&options, &totals, error);
     archiver_lock(archiver);
     archiver->status.held = totals.held;
@@ -100,7 +100,7 @@ static enum status prune_to(struct archiver *archiver, const struct retention_po
         return status;
     }
     before = archiver->catalog.bytes;
-    retention_plan(&archiver->catalog, policy, archiver_clock_ms(CLOCK_REALTIME), &plan);
+    retention_plan(&archiver->catalog, policy, clock_wall_ms(), &plan);
     status = remove_planned(archiver, &plan, error);
     has_more = status == STATUS_END;
     status = has_more ? STATUS_OK : status;
@@ -109,7 +109,7 @@ static enum status prune_to(struct archiver *archiver, const struct retention_po
         note_pruned(archiver, before);
     }
     if (status == STATUS_OK && has_more) { /* The next turn goes on. */
-        archiver->prune_due_ms = archiver_now_ms();
+        archiver->prune_due_ms = clock_ms();
         archiver->prunes_on = true;
     }
     retention_plan_close(&plan);
@@ -121,14 +121,14 @@ enum status archiver_prune_when_due(struct archiver *archiver, struct error *err
     struct retention_policy policy = archiver->options.retention;
 
     if (archiver->is_local && archiver_spare_bytes(archiver) == 0 &&
-        archiver_now_ms() >= archiver->squeeze_due_ms) {
-        archiver->squeeze_due_ms = archiver_now_ms() + SQUEEZE_MS;
+        clock_ms() >= archiver->squeeze_due_ms) {
+        archiver->squeeze_due_ms = clock_ms() + SQUEEZE_MS;
         policy.max_bytes = 1; /* The newest chain stays all the same. */
         return prune_to(archiver, &policy, error);
     }
-    if (archiver_now_ms() < archiver->prune_due_ms) {
+    if (clock_ms() < archiver->prune_due_ms) {
         return STATUS_OK;
     }
-    archiver->prune_due_ms = archiver_now_ms() + archiver->options.schedule.prune_ms;
+    archiver->prune_due_ms = clock_ms() + archiver->options.schedule.prune_ms;
     return prune_to(archiver, &policy, error);
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <sys/statvfs.h>
 
+#include "daemon/base/clock.h"
 #include "daemon/base/files.h"
 #include "daemon/base/log.h"
 #include "storage/archive/archiver_private.h"
@@ -110,7 +111,7 @@ static enum status note_verified(struct archiver *archiver, const struct restore
                                  uint64_t took_ms, struct error *error)
 {
     const struct names_verification verification = {
-        .when_ms = archiver_clock_ms(CLOCK_REALTIME),
+        .when_ms = clock_wall_ms(),
         .revision = facts->revision,
         .took_ms = took_ms,
     };
@@ -136,16 +137,16 @@ static enum status note_verified(struct archiver *archiver, const struct restore
 bool archiver_verify_is_due(struct archiver *archiver)
 {
     uint64_t interval_ms = archiver->options.schedule.verify_ms;
-    uint64_t wall_ms = archiver_clock_ms(CLOCK_REALTIME);
+    uint64_t wall_ms = clock_wall_ms();
     uint64_t last_ms = archiver->status.verified_ms;
     uint64_t age_ms = wall_ms > last_ms ? wall_ms - last_ms : 0;
 
-    if (archiver_now_ms() < archiver->verify_due_ms) {
+    if (clock_ms() < archiver->verify_due_ms) {
         return false;
     }
-    archiver->verify_due_ms = archiver_later(archiver_now_ms(), interval_ms);
+    archiver->verify_due_ms = archiver_later(clock_ms(), interval_ms);
     if (last_ms != 0 && age_ms < interval_ms) {
-        archiver->verify_due_ms = archiver_later(archiver_now_ms(), interval_ms - age_ms);
+        archiver->verify_due_ms = archiver_later(clock_ms(), interval_ms - age_ms);
         return false;
     }
     return true;
@@ -155,7 +156,7 @@ bool archiver_verify_is_due(struct archiver *archiver)
 enum status archiver_verify(struct archiver *archiver, struct error *error)
 {
     char *directory = files_join(archiver->work_directory, "/verified");
-    uint64_t begun_ms = archiver_now_ms();
+    uint64_t begun_ms = clock_ms();
     struct restore_facts facts;
     enum status status;
 
@@ -168,11 +169,11 @@ enum status archiver_verify(struct archiver *archiver, struct error *error)
         status = restore_to(archiver, directory, &facts, error);
     }
     if (status == STATUS_OK) {
-        status = note_verified(archiver, &facts, archiver_now_ms() - begun_ms, error);
+        status = note_verified(archiver, &facts, clock_ms() - begun_ms, error);
     }
     if (status == STATUS_OK) {
         log_info("archive", "verified repository=%s revision=%" PRIu64 " took_ms=%" PRIu64,
-                 archiver->status.url, facts.revision, archiver_now_ms() - begun_ms);
+                 archiver->status.url, facts.revision, clock_ms() - begun_ms);
     } else if (status != STATUS_CANCELED) {
         status = error_prefix(error, "a restore that was tried failed");
     }

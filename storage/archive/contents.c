@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "daemon/base/check.h"
+#include "daemon/base/clock.h"
 #include "daemon/base/files.h"
 #include "daemon/base/memory.h"
 #include "daemon/base/pace.h"
@@ -40,14 +41,6 @@ struct fetching {
     void *cancel_data;
 };
 
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-
-    CHECK(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 static void rest(uint64_t ms)
 {
     struct timespec span = {.tv_nsec = (long)(ms < MAX_REST_MS ? ms : MAX_REST_MS) * 1000000};
@@ -61,7 +54,7 @@ static enum status take(void *data, struct slice content, struct error *error)
     enum status status = files_write(fetching->fd, content, "an image", error);
 
     pace_spend(&fetching->pace, content.size);
-    while (status == STATUS_OK && !pace_allows(&fetching->pace, now_ms())) {
+    while (status == STATUS_OK && !pace_allows(&fetching->pace, clock_ms())) {
         if (fetching->is_canceled(fetching->cancel_data)) {
             return error_set(error, STATUS_CANCELED, "the node is shutting down");
         }
@@ -241,7 +234,7 @@ static enum status fetch(void *data, const char *source, int fd, bool (*is_cance
     struct fetching fetching = {
         .options = &contents->options,
         .fd = fd,
-        .pace = pace_of(contents->options.bytes_per_second, now_ms()),
+        .pace = pace_of(contents->options.bytes_per_second, clock_ms()),
         .is_canceled = is_canceled,
         .cancel_data = cancel_data,
     };

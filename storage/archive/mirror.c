@@ -18,10 +18,10 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "daemon/base/check.h"
+#include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
 #include "daemon/base/thread.h"
@@ -95,7 +95,7 @@ static void note_lag(struct mirror *mirror, uint64_t state_revision)
     if (mirror->status.lag_revisions == 0) {
         mirror->waiting_since_ms = 0;
     } else if (mirror->waiting_since_ms == 0) {
-        mirror->waiting_since_ms = mirror_now_ms();
+        mirror->waiting_since_ms = clock_ms();
     }
     unlock(mirror);
 }
@@ -250,16 +250,11 @@ static uint64_t rest_ms(struct mirror *mirror, uint64_t took_ms)
 
 static void wait_for(struct mirror *mirror, uint64_t ms)
 {
-    uint64_t end_ms = mirror_now_ms() + ms;
-    struct timespec end = {.tv_sec = (time_t)(end_ms / 1000),
-                           .tv_nsec = (long)(end_ms % 1000) * 1000000};
-    int rv = 0;
+    uint64_t until_ns = clock_ns() + ms * 1000000;
 
     lock(mirror);
-    while (rv == 0 && !is_canceled(mirror)) {
-        rv = pthread_cond_timedwait(&mirror->wake, &mirror->mutex, &end);
+    while (!is_canceled(mirror) && clock_condition_wait(&mirror->wake, &mirror->mutex, until_ns)) {
     }
-    CHECK(rv == 0 || rv == ETIMEDOUT);
     unlock(mirror);
 }
 
@@ -267,13 +262,13 @@ static void *run(void *data)
 {
     struct mirror *mirror = data;
 
-    (void)pthread_setname_np(pthread_self(), "mirror"); /* For those who look at threads. */
+    thread_set_name("mirror");
     thread_give_way();
     while (!is_canceled(mirror)) {
-        uint64_t begun_ms = mirror_now_ms();
+        uint64_t begun_ms = clock_ms();
 
         turn(mirror);
-        wait_for(mirror, rest_ms(mirror, mirror_now_ms() - begun_ms));
+        wait_for(mirror, rest_ms(mirror, clock_ms() - begun_ms));
     }
     return NULL;
 }
@@ -296,16 +291,6 @@ enum status mirror_check(const char *url, struct error *error)
     return status;
 }
 
-static void init_condition(pthread_cond_t *condition)
-{
-    pthread_condattr_t attributes;
-
-    CHECK(pthread_condattr_init(&attributes) == 0);
-    CHECK(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0);
-    CHECK(pthread_cond_init(condition, &attributes) == 0);
-    CHECK(pthread_condattr_destroy(&attributes) == 0);
-}
-
 static void release(struct mirror *mirror)
 {
     postgres_connection_close(&mirror->connection);
@@ -322,7 +307,7 @@ static void fill(struct mirror *mirror, const struct mirror_options *options)
     mirror->options = *options;
     mirror->node = memory_copy_string(options->node);
     mirror->canceling = (struct repository_options){.data = mirror, .is_canceled = is_canceled};
-    mirror->random = (unsigned)mirror_now_ms() ^ (unsigned)getpid();
+    mirror->random = (unsigned)clock_ms() ^ (unsigned)getpid();
     (void)snprintf(mirror->status.url, sizeof mirror->status.url, "%s",
                    mirror->url.shown); /* Cut, it still says which. */
     postgres_connection_init(&mirror->connection, &mirror->url, &mirror->canceling, &mirror_tables);
@@ -341,7 +326,7 @@ static void fill(struct mirror *mirror, const struct mirror_options *options)
     };
     mirror_transaction_open(&mirror->transaction);
     CHECK(pthread_mutex_init(&mirror->mutex, NULL) == 0);
-    init_condition(&mirror->wake);
+    clock_condition_init(&mirror->wake);
 }
 
 enum status mirror_open(const struct mirror_options *options, struct mirror **mirror,
@@ -384,6 +369,6 @@ void mirror_status(struct mirror *mirror, struct mirror_status *status)
 {
     lock(mirror);
     *status = mirror->status;
-    status->lag_ms = mirror->waiting_since_ms == 0 ? 0 : mirror_now_ms() - mirror->waiting_since_ms;
+    status->lag_ms = mirror->waiting_since_ms == 0 ? 0 : clock_ms() - mirror->waiting_since_ms;
     unlock(mirror);
 }

@@ -8,18 +8,9 @@
 #include "storage/archive/mirror_transaction.h"
 
 #include <inttypes.h>
-#include <time.h>
 
-#include "daemon/base/check.h"
+#include "daemon/base/clock.h"
 #include "storage/archive/mirror_walk.h"
-
-uint64_t mirror_now_ms(void)
-{
-    struct timespec now;
-
-    CHECK(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 void mirror_transaction_open(struct mirror_transaction *transaction)
 {
@@ -109,14 +100,14 @@ static enum status run_round(struct mirror_transaction *transaction,
 static enum status run_rounds(struct mirror_transaction *transaction,
                               struct postgres_connection *connection, struct error *error)
 {
-    uint64_t end_ms = mirror_now_ms() + transaction->commit_ms;
+    uint64_t end_ms = clock_ms() + transaction->commit_ms;
     enum status status;
 
     do {
         status = run_round(transaction, connection, error);
     } while (status == STATUS_OK &&
              transaction->position.revision != transaction->position.newest_revision &&
-             mirror_now_ms() < end_ms);
+             clock_ms() < end_ms);
     return status;
 }
 

@@ -44,7 +44,4 @@ MUST_USE enum status mirror_transaction_run(struct postgres_connection *connecti
 
 void mirror_transaction_close(struct mirror_transaction *transaction);
 
-/* Of the monotonic clock. */
-uint64_t mirror_now_ms(void);
-
 #endif

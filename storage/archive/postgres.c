@@ -1,9 +1,9 @@
 #include "storage/archive/postgres.h"
 
 #include <stdlib.h>
-#include <time.h>
 
 #include "daemon/base/check.h"
+#include "daemon/base/clock.h"
 #include "daemon/base/memory.h"
 #include "daemon/base/queue.h"
 #include "storage/archive/postgres_statement.h"
@@ -12,7 +12,7 @@
 #include "storage/archive/repository_private.h"
 
 #define PAGE_ROWS       1000
-#define LEFT_OVER_S     3600        /* Between two looks for what was left over. */
+#define LEFT_OVER_MS    3600000u    /* Between two looks for what was left over. */
 #define MAX_OFFSET      (1ll << 40) /* Behind all objects, and far from an overflow. */
 #define BEHIND_ALL_NAME "~"         /* Comes behind all characters of names. */
 
@@ -20,7 +20,7 @@ struct postgres {
     struct repository repository;
     struct postgres_url url;
     struct postgres_connection connection;
-    time_t looked_at; /* For what was left over, on the monotonic clock; 0: never. */
+    uint64_t looked_ms; /* For what was left over, by clock_ms(); 0: never. */
 };
 
 static struct postgres *postgres_of(struct repository *repository)
@@ -82,14 +82,13 @@ static enum status explain(const struct postgres *postgres, enum status status, 
 /* After a creation, which it must not delay or harm: whatever fails here shows there next time. */
 static void remove_left_overs(struct postgres *postgres)
 {
-    struct timespec now;
+    uint64_t now_ms = clock_ms();
     enum status status;
 
-    CHECK(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
-    if (postgres->looked_at != 0 && now.tv_sec - postgres->looked_at < LEFT_OVER_S) {
+    if (postgres->looked_ms != 0 && now_ms - postgres->looked_ms < LEFT_OVER_MS) {
         return;
     }
-    postgres->looked_at = now.tv_sec;
+    postgres->looked_ms = now_ms;
     status = postgres_remove_left_overs(&postgres->connection, NULL);
     (void)status;
 }

@@ -4,10 +4,10 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/random.h>
-#include <time.h>
 
 #include "daemon/base/buffer.h"
 #include "daemon/base/check.h"
+#include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 #include "storage/archive/postgres_schema.h"
 #include "storage/archive/postgres_statement.h"
@@ -17,14 +17,6 @@
 #define BACKOFF_MS   100u /* The first wait is below that; each may be twice as long, up to: */
 #define MAX_BACKOFF  6u   /* so many doublings. */
 #define MAX_KEYWORDS 96   /* libpq has some 40. */
-
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-
-    CHECK(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 /* --- Waiting --- */
 
@@ -67,7 +59,7 @@ static enum status wait_for(struct postgres_connection *connection, short events
                             short *happened, struct error *error)
 {
     struct pollfd polled = {.fd = PQsocket(connection->pg), .events = events};
-    uint64_t end_ms = now_ms() + limit_ms;
+    uint64_t end_ms = clock_ms() + limit_ms;
     int n = 0;
 
     while (n == 0) {
@@ -78,7 +70,7 @@ static enum status wait_for(struct postgres_connection *connection, short events
         }
         n = poll(&polled, 1, TICK_MS);
         n = n < 0 && errno == EINTR ? 0 : n;
-        if (n == 0 && now_ms() >= end_ms) {
+        if (n == 0 && clock_ms() >= end_ms) {
             postgres_connection_close(connection);
             connection->remedy = POSTGRES_RETRY;
             return error_set(error, STATUS_TIMEOUT, "the server did not answer in time");
@@ -105,8 +97,8 @@ static enum status back_off(struct postgres_connection *connection, unsigned n_t
     uint64_t end;
 
     (void)getrandom(&random, sizeof random, 0); /* Without: no wait. */
-    end = now_ms() + random % at_most;
-    for (uint64_t now = now_ms(); now < end; now = now_ms()) {
+    end = clock_ms() + random % at_most;
+    for (uint64_t now = clock_ms(); now < end; now = clock_ms()) {
         uint64_t left = end - now;
         enum status status = postgres_connection_go_on(connection, error);
 
@@ -214,14 +206,14 @@ static PGconn *begin(const PQconninfoOption *options, unsigned host)
 
 static enum status finish_connecting(struct postgres_connection *connection, struct error *error)
 {
-    uint64_t end_ms = now_ms() + CONNECT_MS;
+    uint64_t end_ms = clock_ms() + CONNECT_MS;
     PostgresPollingStatusType wanted = PGRES_POLLING_WRITING;
 
     if (PQstatus(connection->pg) == CONNECTION_BAD) {
         return postgres_connection_lose(connection, error);
     }
     while (wanted != PGRES_POLLING_OK) {
-        uint64_t now = now_ms();
+        uint64_t now = clock_ms();
         short happened;
         enum status status =
             wait_for(connection, (short)(wanted == PGRES_POLLING_READING ? POLLIN : POLLOUT),
@@ -327,8 +319,8 @@ enum status postgres_connection_attempt(struct postgres_connection *connection,
         if (status == STATUS_OK) {
             status = attempt(connection, data, error);
         }
-        end_ms = n_tries == 0 ? now_ms() + connection->retry_ms : end_ms;
-        if (status == STATUS_OK || !may_go_on(connection) || now_ms() >= end_ms) {
+        end_ms = n_tries == 0 ? clock_ms() + connection->retry_ms : end_ms;
+        if (status == STATUS_OK || !may_go_on(connection) || clock_ms() >= end_ms) {
             return status;
         }
         status = back_off(connection, n_tries, error);

@@ -17,6 +17,7 @@
 #include <openssl/rand.h>
 
 #include "daemon/base/check.h"
+#include "daemon/base/clock.h"
 #include "storage/archive/aws_secret.h"
 
 #define EMPTY_SHA256   "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -403,14 +404,6 @@ static enum status attempt(struct s3_service *service, struct s3_call *call, enu
 
 /* --- Again and again --- */
 
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-
-    CHECK(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 static unsigned draw_pause_ms(struct s3_service *service, unsigned n_failed)
 {
     uint64_t most = service->limits.first_pause_ms;
@@ -485,7 +478,7 @@ static bool goes_on(struct s3_service *service, const struct s3_call *call, stru
         break;
     }
     if (tries->n >= limits->max_attempts || tries->n_corrupt >= MAX_CORRUPT ||
-        now_ms() - tries->began_ms >= limits->total_ms) {
+        clock_ms() - tries->began_ms >= limits->total_ms) {
         return false;
     }
     if (pause_before_next(service, tries->n, error) != STATUS_OK) {
@@ -497,7 +490,7 @@ static bool goes_on(struct s3_service *service, const struct s3_call *call, stru
 
 enum status s3_call_run(struct s3_service *service, struct s3_call *call, struct error *error)
 {
-    struct tries tries = {.began_ms = now_ms()};
+    struct tries tries = {.began_ms = clock_ms()};
     enum conduct conduct;
     enum status status;
 

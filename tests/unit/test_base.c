@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "daemon/base/buffer.h"
+#include "daemon/base/clock.h"
 #include "daemon/base/error.h"
 #include "daemon/base/log.h"
 #include "daemon/base/mailbox.h"
@@ -220,9 +221,53 @@ static void mailbox_delivers_in_order_from_another_thread(void **state)
     assert_int_equal(uv_loop_close(&loop), 0);
 }
 
+/* --- Clocks --- */
+
+struct waiting {
+    pthread_mutex_t mutex;
+    pthread_cond_t condition;
+    bool is_told;
+};
+
+static void *tell(void *data)
+{
+    struct waiting *waiting = data;
+
+    assert_int_equal(pthread_mutex_lock(&waiting->mutex), 0);
+    waiting->is_told = true;
+    assert_int_equal(pthread_cond_signal(&waiting->condition), 0);
+    assert_int_equal(pthread_mutex_unlock(&waiting->mutex), 0);
+    return NULL;
+}
+
+static void a_condition_ends_with_its_signal_or_its_time(void **state)
+{
+    struct waiting waiting = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+    uint64_t before_ns = clock_ns();
+    pthread_t thread;
+
+    (void)state;
+    clock_condition_init(&waiting.condition);
+    assert_int_equal(pthread_mutex_lock(&waiting.mutex), 0);
+    while (clock_condition_wait_ms(&waiting.condition, &waiting.mutex, 5)) { /* For no reason. */
+    }
+    assert_true(clock_ns() - before_ns >= 5000000);
+    assert_false(clock_condition_wait(&waiting.condition, &waiting.mutex, before_ns));
+
+    assert_int_equal(pthread_create(&thread, NULL, tell, &waiting), 0);
+    while (!waiting.is_told) {
+        assert_true(clock_condition_wait(&waiting.condition, &waiting.mutex, UINT64_MAX));
+    }
+    assert_int_equal(pthread_mutex_unlock(&waiting.mutex), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(pthread_cond_destroy(&waiting.condition), 0);
+    assert_true(clock_wall_ms() > 1767225600000); /* 2026 */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_condition_ends_with_its_signal_or_its_time),
         cmocka_unit_test(buffer_keeps_what_was_appended_while_it_grows),
         cmocka_unit_test(wire_reads_back_what_it_wrote),
         cmocka_unit_test(wire_refuses_every_cut_of_what_it_wrote),
