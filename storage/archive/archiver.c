@@ -1,6 +1,7 @@
 /* The thread, in turns, of a second or when it is asked:
  *
- * 1. Until the node is in a cluster, and the one to archive, it waits.
+ * 1. Until the node is in a cluster, and the one to archive, it waits; but if that one does not
+ *    archive, it stands in for it.
  * 2. It loads the catalog of the chain: where that ends is where it goes on.
  * 3. What the journal has behind that becomes deltas: when there is enough for one, or what waits
  *    is old enough.
@@ -39,7 +40,8 @@
 #define PRUNE_MS        (3600ull * 1000)
 #define VERIFY_MS       (24ull * 3600 * 1000)
 #define FIRST_VERIFY_MS (3600ull * 1000) /* A node that is started every day verifies too. */
-#define WATCH_MS        30000u
+#define STAND_IN_MS     180000u
+#define STAND_IN_FOR_MS 600000u /* Then it is looked whether the other one does it. */
 
 /* @ms later than @then_ms; UINT64_MAX: never. */
 uint64_t archiver_later(uint64_t then_ms, uint64_t ms)
@@ -191,6 +193,22 @@ static enum status archive(struct archiver *archiver, struct error *error)
     return status;
 }
 
+/* The other one may not get to the repository, or not know that it should. That two archive at
+ * once, later, does no harm. The lag was just found out. */
+static void stand_in_if_needed(struct archiver *archiver)
+{
+    uint64_t most_ms = archiver->options.schedule.stand_in_ms;
+    uint64_t lag_ms = archiver->lag.since_ms == 0 ? 0 : clock_ms() - archiver->lag.since_ms;
+
+    most_ms += (uint64_t)rand_r(&archiver->random) % (most_ms / 4 + 1); /* Not all at once. */
+    if (lag_ms >= most_ms) {
+        archiver->stand_in_until_ms = clock_ms() + STAND_IN_FOR_MS;
+        log_warn("archive",
+                 "stands in for the node that should archive repository=%s behind_ms=%" PRIu64,
+                 archiver->status.url, lag_ms);
+    }
+}
+
 /* Another node archives. Now and then it is looked how far it is, so that the journal need not keep
  * more than this node would need to go on from there. */
 static enum status watch_other(struct archiver *archiver, struct error *error)
@@ -200,9 +218,12 @@ static enum status watch_other(struct archiver *archiver, struct error *error)
     archiver->has_catalog = false;
     archiver_give_up_merge(archiver);
     if (clock_ms() >= archiver->watch_due_ms) {
-        archiver->watch_due_ms = clock_ms() + WATCH_MS;
+        archiver->watch_due_ms = clock_ms() + archiver->options.schedule.stand_in_ms / 4;
         status = archiver_load_catalog(archiver, error);
         archiver->has_catalog = false; /* It changes. */
+        if (status == STATUS_OK) {
+            stand_in_if_needed(archiver);
+        }
     }
     return status;
 }
@@ -266,7 +287,8 @@ static void turn(struct archiver *archiver)
         return;
     }
     names_base(archiver->cluster_id, archiver->is_local ? node_id : 0, archiver->base);
-    is_chosen = archiver->is_local || options->is_chosen(options->data);
+    is_chosen = archiver->is_local || options->is_chosen(options->data) ||
+                clock_ms() < archiver->stand_in_until_ms;
     status = is_chosen ? archive(archiver, &error) : watch_other(archiver, &error);
     if (status == STATUS_OK) {
         succeed(archiver, is_chosen ? ARCHIVER_IDLE : ARCHIVER_STANDBY);
@@ -310,6 +332,7 @@ static void fill_in_defaults(struct archiver_options *options)
     schedule->full_ms = schedule->full_ms == 0 ? FULL_MS : schedule->full_ms;
     schedule->restore_ms = schedule->restore_ms == 0 ? RESTORE_MS : schedule->restore_ms;
     schedule->prune_ms = schedule->prune_ms == 0 ? PRUNE_MS : schedule->prune_ms;
+    schedule->stand_in_ms = schedule->stand_in_ms == 0 ? STAND_IN_MS : schedule->stand_in_ms;
     schedule->verify_ms = schedule->verify_ms == 0 ? VERIFY_MS : schedule->verify_ms;
     schedule->merge_ms = schedule->merge_ms == 0 ? MERGE_RANGE_MS : schedule->merge_ms;
     if (retention->deltas_ms == 0 && retention->fulls_ms == 0) {

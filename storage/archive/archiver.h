@@ -22,7 +22,10 @@ struct archiver_schedule {
     uint64_t full_ms;    /* A full is made so long after the last one: 24 h. */
     uint64_t restore_ms; /* Or when a restore would take longer than so: 120 s. */
     uint64_t prune_ms;   /* How often what is not needed any more is removed: 1 h. */
-    uint64_t verify_ms;  /* How often a restore is tried; UINT64_MAX: never. 24 h. */
+    /* A node that another one should archive for does it itself when the chain is so far behind; it
+     * looks four times as often. 180 s. */
+    uint64_t stand_in_ms;
+    uint64_t verify_ms; /* How often a restore is tried; UINT64_MAX: never. 24 h. */
     /* Deltas become one object when they are so old, and so long together, by the cluster's time;
      * UINT64_MAX: never. MERGE_RANGE_MS. */
     uint64_t merge_ms;

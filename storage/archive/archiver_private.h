@@ -39,6 +39,7 @@ struct archiver {
     uint64_t ahead_since_ms; /* That the chain is, of what was executed; 0: it is not. */
     uint64_t prune_due_ms;
     uint64_t watch_due_ms;
+    uint64_t stand_in_until_ms; /* Another node should archive, and does not. */
     uint64_t verify_due_ms;
     uint64_t squeeze_due_ms;
     bool prunes_on;        /* The last turn's pruning has left some, and the catalog is new. */

@@ -131,6 +131,35 @@ static void an_archive_goes_on_after_a_restart(void **state)
     archive_fixture_check_latest(f);
 }
 
+static bool has_caught_up(void *data)
+{
+    struct archive_fixture *f = data;
+    struct archiver_status status;
+
+    archiver_status(f->archiver, &status);
+    return status.index == f->state->index;
+}
+
+/* The one that should archive cannot, say. */
+static void a_node_that_is_not_chosen_stands_in(void **state)
+{
+    struct archive_fixture *f = *state;
+
+    archive_fixture_use_shared(f);
+    archive_fixture_open_archiver(f);
+    archive_fixture_await_first_full(f);
+    archive_fixture_close_archiver(f);
+
+    f->is_chosen = false;
+    f->options.schedule.stand_in_ms = 20;
+    archive_fixture_open_archiver(f);
+    archive_fixture_go_on(f, 10);
+    assert_true(wait_until(has_caught_up, f, ARCHIVE_FIXTURE_LIMIT_MS));
+    archive_fixture_close_archiver(f);
+    archive_fixture_check_chain(f, 0);
+    archive_fixture_check_latest(f);
+}
+
 static void a_node_that_is_not_chosen_watches_and_takes_over(void **state)
 {
     struct archive_fixture *f = *state;
@@ -644,6 +673,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(points_that_are_not_there_are_told, archive_fixture_setup,
                                         archive_fixture_teardown),
         cmocka_unit_test_setup_teardown(an_archive_goes_on_after_a_restart, archive_fixture_setup,
+                                        archive_fixture_teardown),
+        cmocka_unit_test_setup_teardown(a_node_that_is_not_chosen_stands_in, archive_fixture_setup,
                                         archive_fixture_teardown),
         cmocka_unit_test_setup_teardown(a_node_that_is_not_chosen_watches_and_takes_over,
                                         archive_fixture_setup, archive_fixture_teardown),
