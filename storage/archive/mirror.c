@@ -27,12 +27,14 @@
 #include "daemon/base/thread.h"
 #include "storage/archive/mirror_transaction.h"
 
-#define TURN_MS       200u
-#define TURN_REST_MS  20u   /* Of that at least it rests, also when PostgreSQL is slow. */
-#define PATIENCE_MS   2000u /* Of one turn with a server that fails: it restarts, say. */
-#define COMMIT_MS     2000u
-#define RETRY_MS      500u
-#define RETRY_MOST_MS 30000u
+#define TURN_MS         200u
+#define TURN_REST_MS    20u   /* Of that at least it rests, also when PostgreSQL is slow. */
+#define PATIENCE_MS     2000u /* Of one turn with a server that fails: it restarts, say. */
+#define COMMIT_MS       2000u
+#define RETRY_MS        500u
+#define RETRY_MOST_MS   30000u
+#define STAND_IN_MS     60000u
+#define STAND_IN_FOR_MS 600000u /* Then it is looked whether the other one does it. */
 
 struct mirror {
     struct mirror_options options;
@@ -48,6 +50,11 @@ struct mirror {
     bool has_position; /* transaction.position is what this node left, or found. */
     unsigned n_retries;
     unsigned random;
+    /* While another node should mirror. */
+    uint64_t look_due_ms;
+    uint64_t seen_revision;     /* Of the tables, ... */
+    uint64_t seen_since_ms;     /* ... since when they are there, and behind; 0: they are not. */
+    uint64_t stand_in_until_ms; /* It does not. */
 
     atomic_bool is_closing;
 
@@ -122,7 +129,7 @@ static void on_copy(void *data)
     unlock(mirror);
 }
 
-/* --- Turns --- */
+/* --- Writing --- */
 
 static void count(struct mirror *mirror)
 {
@@ -197,6 +204,74 @@ static enum status write_tables(struct mirror *mirror, struct error *error)
                                        &mirror->transaction, error);
 }
 
+/* --- While another node should mirror --- */
+
+struct look {
+    struct mirror_position position;
+    bool is_in_use;
+};
+
+static enum status look(struct postgres_connection *connection, void *data, struct error *error)
+{
+    struct look *look = data;
+
+    return mirror_tables_look(connection, &look->position, &look->is_in_use, error);
+}
+
+/* That the server cannot be reached from here, or a row makes no sense, is the other's to tell. */
+static bool are_behind(struct mirror *mirror, uint64_t *revision)
+{
+    struct look found = {.is_in_use = false};
+    uint64_t own_revision = 0;
+    struct error error;
+    enum status status = read_revision(mirror, &own_revision, &error);
+
+    if (status == STATUS_OK) {
+        status = postgres_connection_attempt(&mirror->connection, look, &found, &error);
+    }
+    postgres_connection_close(&mirror->connection); /* It may be long until it is needed. */
+    *revision = found.position.revision;
+    return status == STATUS_OK && !found.is_in_use && found.position.revision < own_revision;
+}
+
+/* That two mirror at once, later, does no harm. */
+static void look_at_tables(struct mirror *mirror)
+{
+    uint64_t most_ms = mirror->options.stand_in_ms;
+    uint64_t now_ms = clock_ms();
+    uint64_t revision;
+
+    mirror->look_due_ms = now_ms + most_ms / 4;
+    if (!are_behind(mirror, &revision)) {
+        mirror->seen_since_ms = 0;
+        return;
+    }
+    if (mirror->seen_since_ms == 0 || revision != mirror->seen_revision) {
+        mirror->seen_revision = revision;
+        mirror->seen_since_ms = now_ms;
+    }
+    most_ms += (uint64_t)rand_r(&mirror->random) % (most_ms / 4 + 1); /* Not all at once. */
+    if (now_ms - mirror->seen_since_ms >= most_ms) {
+        mirror->stand_in_until_ms = now_ms + STAND_IN_FOR_MS;
+        mirror->seen_since_ms = 0;
+        log_warn("mirror", "stands in for the node that should mirror url=%s revision=%" PRIu64,
+                 mirror->url.shown, revision);
+    }
+}
+
+static void stand_by(struct mirror *mirror)
+{
+    mirror->has_position = false;
+    mirror->n_retries = 0;
+    postgres_connection_close(&mirror->connection); /* It may be long until it is needed. */
+    rest_as(mirror, MIRROR_STANDBY);
+    if (clock_ms() >= mirror->look_due_ms) {
+        look_at_tables(mirror);
+    }
+}
+
+/* --- Turns --- */
+
 static void turn(struct mirror *mirror)
 {
     const struct mirror_options *options = &mirror->options;
@@ -210,11 +285,8 @@ static void turn(struct mirror *mirror)
         rest_as(mirror, MIRROR_WAITING);
         return;
     }
-    if (!options->is_chosen(options->data)) {
-        mirror->has_position = false;
-        mirror->n_retries = 0;
-        postgres_connection_close(&mirror->connection); /* It may be long until it is needed. */
-        rest_as(mirror, MIRROR_STANDBY);
+    if (!options->is_chosen(options->data) && clock_ms() >= mirror->stand_in_until_ms) {
+        stand_by(mirror);
         return;
     }
     status = read_revision(mirror, &revision, &error);
@@ -305,6 +377,7 @@ static void release(struct mirror *mirror)
 static void fill(struct mirror *mirror, const struct mirror_options *options)
 {
     mirror->options = *options;
+    mirror->options.stand_in_ms = options->stand_in_ms == 0 ? STAND_IN_MS : options->stand_in_ms;
     mirror->node = memory_copy_string(options->node);
     mirror->canceling = (struct repository_options){.data = mirror, .is_canceled = is_canceled};
     mirror->random = (unsigned)clock_ms() ^ (unsigned)getpid();

@@ -23,6 +23,9 @@ struct mirror_options {
     const char *url;
     struct store *store;
     const char *node; /* Its name. */
+    /* If another node should mirror, and the tables are behind and stay where they are for so long,
+     * this one stands in for it. 0: 60 s. */
+    uint64_t stand_in_ms;
     void *data;
     /* The mirror's thread: the cluster and this node in it; false: it is in none yet. */
     bool (*identify)(void *data, char cluster_id[NAMES_CLUSTER_BYTES + 1], uint64_t *node_id);

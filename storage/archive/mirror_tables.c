@@ -252,16 +252,34 @@ static enum status read_position(const PGresult *result, struct mirror_position 
     return STATUS_OK;
 }
 
+#define SELECT_POSITION                                                                            \
+    "SELECT cluster_id::text, revision, newest_revision, time FROM position FOR UPDATE"
+
+/* A row that is locked is skipped. */
+enum status mirror_tables_look(struct postgres_connection *connection,
+                               struct mirror_position *position, bool *is_in_use,
+                               struct error *error)
+{
+    PGresult *result = NULL;
+    enum status status =
+        postgres_run(connection, SELECT_POSITION " SKIP LOCKED", NULL, &result, error);
+
+    *is_in_use = status == STATUS_OK && PQntuples(result) == 0;
+    if (status == STATUS_OK && !*is_in_use) {
+        status = read_position(result, position, error);
+    }
+    PQclear(result);
+    return status;
+}
+
 enum status mirror_tables_begin(struct postgres_connection *connection,
                                 struct mirror_position *position, struct error *error)
 {
-    static const char sql[] = "SELECT cluster_id::text, revision, newest_revision, time "
-                              "FROM position FOR UPDATE";
     PGresult *result = NULL;
     enum status status = postgres_run(connection, "BEGIN", NULL, NULL, error);
 
     if (status == STATUS_OK) {
-        status = postgres_run(connection, sql, NULL, &result, error);
+        status = postgres_run(connection, SELECT_POSITION, NULL, &result, error);
         if (status == STATUS_BUSY) {
             (void)error_prefix(error, "another node writes to the mirror for long");
         }

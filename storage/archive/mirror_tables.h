@@ -41,6 +41,12 @@ struct mirror_written {
     bool is_staged[MIRROR_TABLES];
 };
 
+/* Where the tables are, without a transaction. @is_in_use: somebody writes to them just now, and
+ * @position stays. */
+MUST_USE enum status mirror_tables_look(struct postgres_connection *connection,
+                                        struct mirror_position *position, bool *is_in_use,
+                                        struct error *error);
+
 /* Begin a transaction, and lock the position. STATUS_CORRUPT: it is not there, or makes no sense.
  */
 MUST_USE enum status mirror_tables_begin(struct postgres_connection *connection,

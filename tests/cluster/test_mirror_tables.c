@@ -129,6 +129,24 @@ static void who_is_not_chosen_stands_by(void **state)
     assert_int_equal(mirror_fixture_status(f).copies, 1);
 }
 
+/* The one that should mirror cannot, say: the tables are behind and stay where they are. */
+static void who_is_not_chosen_stands_in(void **state)
+{
+    struct mirror_fixture *f = *state;
+
+    mirror_fixture_begin(f);
+    mirror_fixture_work(f, 50);
+    mirror_fixture_check(f);
+    mirror_fixture_end(f);
+    mirror_fixture_work(f, 50);
+
+    atomic_store(&f->is_chosen, false);
+    f->stand_in_ms = 100;
+    mirror_fixture_begin(f);
+    mirror_fixture_check(f);
+    assert_int_equal(mirror_fixture_status(f).copies, 0);
+}
+
 /* --- What is lost --- */
 
 static void connections_that_are_lost_lose_nothing(void **state)
@@ -326,6 +344,7 @@ int main(void)
         TEST(what_jsonb_cannot_hold_is_there_as_text),
         TEST(two_that_mirror_at_once_do_no_harm),
         TEST(who_is_not_chosen_stands_by),
+        TEST(who_is_not_chosen_stands_in),
         TEST(connections_that_are_lost_lose_nothing),
         TEST(a_server_that_crashes_loses_nothing),
         TEST(commits_whose_answers_are_lost_count_once),

@@ -61,6 +61,7 @@ void mirror_fixture_start(struct mirror_fixture *f, unsigned number, const char 
 {
     const struct mirror_options options = {.url = url,
                                            .store = f->state->store,
+                                           .stand_in_ms = f->stand_in_ms,
                                            .node = number == 0 ? "n1" : "n2",
                                            .data = f,
                                            .identify = identify,

@@ -18,6 +18,7 @@ struct mirror_fixture {
     struct mirror *mirrors[2];
     const char *cluster_id; /* That the mirrors are told. */
     atomic_bool is_chosen;  /* Likewise. */
+    uint64_t stand_in_ms;   /* Of the next one that is started. */
     uint64_t random;
 };
 
