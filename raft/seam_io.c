@@ -235,7 +235,7 @@ static int on_append(struct raft_io *io, struct raft_io_append *request,
     count_entries(seam, seam->next_index, entries, n, 0);
     seam->next_index += n;
     if (seam->is_proposing) {
-        CHECK(seam->held_append == NULL); /* One call of libraft appends once. */
+        seam_submit_held(seam); /* In order, should there be one. */
         seam->held_append = append;
         return 0;
     }
