@@ -18,6 +18,7 @@ struct rgw_server {
     char secret_key[64];
     /* Private. */
     char ready[288];
+    char killed[288];
     char log[288];
     struct process process;
 };
