@@ -1,6 +1,5 @@
 #include "storage/image.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 #include <openssl/evp.h>
@@ -8,6 +7,7 @@
 #include <zstd.h>
 
 #include "daemon/base/check.h"
+#include "daemon/base/hex.h"
 #include "daemon/base/limits.h"
 #include "daemon/base/memory.h"
 #include "daemon/base/wire.h"
@@ -39,9 +39,7 @@ bool image_facts_are(const void *wanted, const struct image_facts *facts)
 void image_digest_text(const uint8_t digest[IMAGE_DIGEST_BYTES],
                        char text[2 * IMAGE_DIGEST_BYTES + 1])
 {
-    for (size_t i = 0; i < IMAGE_DIGEST_BYTES; i++) {
-        (void)snprintf(text + 2 * i, 3, "%02x", digest[i]); /* Fits. */
-    }
+    hex_text(digest, IMAGE_DIGEST_BYTES, text);
 }
 
 /* --- What writer and reader share --- */

@@ -4,11 +4,6 @@
 #include "storage/archive/copy.h"
 #include "tools/cli_archive.h"
 
-static const char *operand(const struct cli *cli, size_t i)
-{
-    return cli->options->operands[i];
-}
-
 static void on_copied(void *data, const struct copy_totals *totals)
 {
     progress_show(data, totals->bytes, 0);
@@ -39,7 +34,7 @@ static enum cli_exit copy(struct cli *cli, struct repository *from, struct repos
     struct copy_totals totals;
     const struct copy_options options = {
         .from = from,
-        .from_url = operand(cli, 0),
+        .from_url = cli->options->operands[0],
         .to = to,
         .prefix = cluster_id == NULL ? "" : cluster_id,
         .work_directory = cli_archive_work_directory(cli),
@@ -61,12 +56,12 @@ enum cli_exit run_archive_copy(struct cli *cli)
 {
     struct repository *from;
     struct repository *to;
-    enum cli_exit code = cli_archive_open_repository(cli, operand(cli, 0), &from);
+    enum cli_exit code = cli_archive_open_repository(cli, cli->options->operands[0], &from);
 
     if (code != CLI_OK) {
         return code;
     }
-    code = cli_archive_open_repository(cli, operand(cli, 1), &to);
+    code = cli_archive_open_repository(cli, cli->options->operands[1], &to);
     if (code == CLI_OK) {
         code = copy(cli, from, to);
         repository_close(to);

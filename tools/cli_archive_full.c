@@ -3,14 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/base/hex.h"
 #include "storage/archive/full.h"
 #include "storage/archive/marks.h"
 #include "tools/cli_archive.h"
-
-static const char *operand(const struct cli *cli, size_t i)
-{
-    return cli->options->operands[i];
-}
 
 /* --- Which one --- */
 
@@ -67,11 +63,11 @@ static enum cli_exit find_full(struct cli *cli, struct repository *repository,
 
 static enum cli_exit change_pin(struct cli *cli, bool is_wanted)
 {
-    struct search search = {.id = id_of(operand(cli, 1)),
+    struct search search = {.id = id_of(cli->options->operands[1]),
                             .cluster_id = cli->options->values[CLI_CLUSTER]};
     struct repository *repository;
     enum status status;
-    enum cli_exit code = cli_archive_open_repository(cli, operand(cli, 0), &repository);
+    enum cli_exit code = cli_archive_open_repository(cli, cli->options->operands[0], &repository);
 
     if (code != CLI_OK) {
         return code;
@@ -109,20 +105,13 @@ enum cli_exit run_archive_unpin(struct cli *cli)
 
 /* --- show --- */
 
-static void hex(const uint8_t *bytes, size_t size, char *text)
-{
-    for (size_t i = 0; i < size; i++) {
-        (void)snprintf(text + 2 * i, 3, "%02x", bytes[i]); /* Fits. */
-    }
-}
-
 static json_t *segments_to_json(const struct manifest *manifest)
 {
     json_t *segments = json_array();
     char sha256[2 * REPOSITORY_SHA256_BYTES + 1];
 
     for (unsigned i = 0; i < manifest->n_segments; i++) {
-        hex(manifest->segments[i].sha256, REPOSITORY_SHA256_BYTES, sha256);
+        hex_text(manifest->segments[i].sha256, REPOSITORY_SHA256_BYTES, sha256);
         (void)json_array_append_new(
             segments, json_pack("{s:I, s:I, s:s}", "size_bytes",
                                 (json_int_t)manifest->segments[i].size_bytes, "content_bytes",
@@ -213,10 +202,10 @@ static enum cli_exit show(struct cli *cli, struct repository *repository, const 
 
 enum cli_exit run_archive_show(struct cli *cli)
 {
-    struct search search = {.id = id_of(operand(cli, 1)),
+    struct search search = {.id = id_of(cli->options->operands[1]),
                             .cluster_id = cli->options->values[CLI_CLUSTER]};
     struct repository *repository;
-    enum cli_exit code = cli_archive_open_repository(cli, operand(cli, 0), &repository);
+    enum cli_exit code = cli_archive_open_repository(cli, cli->options->operands[0], &repository);
 
     if (code != CLI_OK) {
         return code;

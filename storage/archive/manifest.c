@@ -7,18 +7,12 @@
 #include <stdlib.h>
 
 #include "daemon/base/check.h"
+#include "daemon/base/hex.h"
 #include "daemon/base/memory.h"
 
 #define HEX_BYTES (2 * REPOSITORY_SHA256_BYTES + 1)
 
 /* --- Texts --- */
-
-static void to_hex(const uint8_t *bytes, size_t size, char *text)
-{
-    for (size_t i = 0; i < size; i++) {
-        (void)snprintf(text + 2 * i, 3, "%02x", bytes[i]); /* Fits. */
-    }
-}
 
 static bool from_hex(const char *text, uint8_t *bytes, size_t size)
 {
@@ -46,7 +40,7 @@ static void checksum_of(const json_t *json, char text[HEX_BYTES])
 
     CHECK(bytes != NULL);
     CHECK(EVP_Digest(bytes, strlen(bytes), hash, NULL, EVP_sha256(), NULL) == 1);
-    to_hex(hash, sizeof hash, text);
+    hex_text(hash, sizeof hash, text);
     free(bytes);
 }
 
@@ -66,7 +60,7 @@ static json_t *hex_of(const uint8_t *bytes, size_t size)
     char text[HEX_BYTES];
 
     CHECK(2 * size < sizeof text);
-    to_hex(bytes, size, text);
+    hex_text(bytes, size, text);
     return json_string(text);
 }
 

@@ -9,6 +9,7 @@
 #include <openssl/evp.h>
 
 #include "daemon/base/check.h"
+#include "daemon/base/hex.h"
 #include "daemon/base/memory.h"
 #include "daemon/base/queue.h"
 #include "storage/archive/repository_private.h"
@@ -112,7 +113,7 @@ static bool is_as_created(const struct s3_call *call)
 
     CHECK(EVP_Digest(body.size == 0 ? (const void *)"" : body.data, body.size, sha256, NULL,
                      EVP_sha256(), NULL) == 1);
-    sigv4_hex(sha256, SIGV4_SHA256_BYTES, text);
+    hex_text(sha256, SIGV4_SHA256_BYTES, text);
     return expected.size == 0 || slice_equals_string(expected, text); /* Others wrote none. */
 }
 

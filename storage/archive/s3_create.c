@@ -14,6 +14,7 @@
 #include <openssl/rand.h>
 
 #include "daemon/base/check.h"
+#include "daemon/base/hex.h"
 #include "daemon/base/memory.h"
 
 #define PROBE          ".create-only" /* No name of an object begins so. */
@@ -176,8 +177,8 @@ static enum status prepare_creation(struct s3_service *service, const char *name
     };
     CHECK(creation->upload.hash != NULL);
     CHECK(RAND_bytes(drawn, sizeof drawn) == 1);
-    sigv4_hex(drawn, sizeof drawn, creation->creation);
-    sigv4_hex(content->sha256, sizeof content->sha256, creation->sha256);
+    hex_text(drawn, sizeof drawn, creation->creation);
+    hex_text(content->sha256, sizeof content->sha256, creation->sha256);
     add_field(&creation->call, "if-none-match", "*");
     add_field(&creation->call, S3_META_SHA256, creation->sha256);
     add_field(&creation->call, META_CREATION, creation->creation);

@@ -6,7 +6,6 @@
  * 5. the signature of 3 by 4, and the field that carries it. */
 #include "storage/archive/sigv4.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -17,6 +16,7 @@
 #include <openssl/sha.h>
 
 #include "daemon/base/check.h"
+#include "daemon/base/hex.h"
 #include "daemon/base/memory.h"
 
 #define ALGORITHM  "AWS4-HMAC-SHA256"
@@ -30,17 +30,6 @@ void sigv4_time(int64_t time_s, char text[SIGV4_TIME_BYTES])
 
     CHECK(gmtime_r(&seconds, &parts) != NULL);
     CHECK(strftime(text, SIGV4_TIME_BYTES, "%Y%m%dT%H%M%SZ", &parts) == SIGV4_TIME_BYTES - 1);
-}
-
-void sigv4_hex(const uint8_t *bytes, size_t size, char *text)
-{
-    static const char digits[] = "0123456789abcdef";
-
-    for (size_t i = 0; i < size; i++) {
-        text[2 * i] = digits[bytes[i] >> 4];
-        text[2 * i + 1] = digits[bytes[i] & 15];
-    }
-    text[2 * size] = '\0';
 }
 
 /* RFC 3986, section 2.3. Not isalnum(): that depends on the locale. */
@@ -250,7 +239,7 @@ void sigv4_sign(const struct sigv4_key *key, const struct sigv4_request *request
 
     write_canonical(request, &names, &text);
     (void)SHA256(text.data, text.size, bytes);
-    sigv4_hex(bytes, sizeof bytes, hex);
+    hex_text(bytes, sizeof bytes, hex);
     buffer_append_format(&scope, "%.*s/%s/%s/" TERMINATOR, DAY_BYTES, date, key->region,
                          key->service);
 
@@ -259,7 +248,7 @@ void sigv4_sign(const struct sigv4_key *key, const struct sigv4_request *request
                          (const char *)scope.data, hex);
     derive_key(key, date, derived);
     hmac(derived, sizeof derived, text.data, text.size, bytes);
-    sigv4_hex(bytes, sizeof bytes, hex);
+    hex_text(bytes, sizeof bytes, hex);
     OPENSSL_cleanse(derived, sizeof derived);
 
     buffer_append_format(authorization,

@@ -44,9 +44,6 @@ struct sigv4_key {
 /* The time, in seconds since 1970, as it stands in x-amz-date. */
 void sigv4_time(int64_t time_s, char text[SIGV4_TIME_BYTES]);
 
-/* @size bytes in lower-case hexadecimal digits and a NUL: 2 * @size + 1 bytes. */
-void sigv4_hex(const uint8_t *bytes, size_t size, char *text);
-
 /* Append @path with all but "/" and the unreserved letters of RFC 3986 encoded. */
 void sigv4_encode_path(const char *path, struct buffer *text);
 
