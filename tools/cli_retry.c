@@ -1,5 +1,7 @@
 #include "tools/cli_retry.h"
 
+#include "daemon/base/backoff.h"
+
 #define BACKOFF_FIRST_MS 50u
 #define BACKOFF_MOST_MS  2000u
 
@@ -22,19 +24,12 @@ static bool leaves_doubt(enum attempt attempt, unsigned status)
            (attempt == ATTEMPT_ANSWERED && (status == 502 || status == 504));
 }
 
-/* Doubles with each round over all endpoints; half of it is random, so that many clients that
- * failed together do not come back together. */
+/* It counts rounds over all endpoints. */
 static uint64_t backoff(const struct retry *retry, uint64_t dice)
 {
     size_t round = (retry->attempts - 1) / retry->n_endpoints;
-    uint64_t most = BACKOFF_FIRST_MS;
 
-    while (round > 0 && most < BACKOFF_MOST_MS) {
-        most *= 2;
-        round--;
-    }
-    most = most < BACKOFF_MOST_MS ? most : BACKOFF_MOST_MS;
-    return most / 2 + dice % (most / 2 + 1);
+    return backoff_ms(BACKOFF_FIRST_MS, BACKOFF_MOST_MS, (unsigned)round + 1, dice);
 }
 
 bool retry_next(struct retry *retry, enum attempt attempt, unsigned status, uint64_t retry_after_ms,

@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "daemon/base/backoff.h"
 #include "daemon/base/check.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/limits.h"
@@ -258,17 +259,12 @@ static void fail(struct archiver *archiver, const struct error *error)
 /* Milliseconds until the next turn: longer after each failure, and never the same for all nodes. */
 static uint64_t rest_ms(struct archiver *archiver)
 {
-    uint64_t ms = RETRY_MS;
-
     if (archiver->n_retries == 0) {
         return archiver->options.schedule.delta_ms < TURN_MS ? archiver->options.schedule.delta_ms
                                                              : TURN_MS;
     }
-    for (unsigned i = 1; i < archiver->n_retries && ms < RETRY_MOST_MS; i++) {
-        ms *= 2;
-    }
-    ms = ms < RETRY_MOST_MS ? ms : RETRY_MOST_MS;
-    return ms / 2 + (uint64_t)rand_r(&archiver->random) % (ms / 2 + 1);
+    return backoff_ms(RETRY_MS, RETRY_MOST_MS, archiver->n_retries,
+                      (uint64_t)rand_r(&archiver->random));
 }
 
 static void turn(struct archiver *archiver)

@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "daemon/base/backoff.h"
 #include "daemon/base/check.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
@@ -308,16 +309,11 @@ static void turn(struct mirror *mirror)
  * never the same for all nodes. */
 static uint64_t rest_ms(struct mirror *mirror, uint64_t took_ms)
 {
-    uint64_t ms = RETRY_MS;
-
     if (mirror->n_retries == 0) {
         return took_ms + TURN_REST_MS < TURN_MS ? TURN_MS - took_ms : TURN_REST_MS;
     }
-    for (unsigned i = 1; i < mirror->n_retries && ms < RETRY_MOST_MS; i++) {
-        ms *= 2;
-    }
-    ms = ms < RETRY_MOST_MS ? ms : RETRY_MOST_MS;
-    return ms / 2 + (uint64_t)rand_r(&mirror->random) % (ms / 2 + 1);
+    return backoff_ms(RETRY_MS, RETRY_MOST_MS, mirror->n_retries,
+                      (uint64_t)rand_r(&mirror->random));
 }
 
 static void wait_for(struct mirror *mirror, uint64_t ms)
