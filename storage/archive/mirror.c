@@ -185,19 +185,6 @@ static void fail(struct mirror *mirror, const struct error *error)
     unlock(mirror);
 }
 
-/* The revision of this node's state. */
-static enum status read_revision(struct mirror *mirror, uint64_t *revision, struct error *error)
-{
-    struct view *view = &mirror->transaction.view;
-    enum status status = view_begin(mirror->options.store, view, error);
-
-    if (status == STATUS_OK) {
-        *revision = view->state->revision;
-        view_end(view);
-    }
-    return status;
-}
-
 static enum status write_tables(struct mirror *mirror, struct error *error)
 {
     rest_as(mirror, mirror->n_retries > 0 ? MIRROR_FAILING : MIRROR_WRITING);
@@ -223,16 +210,15 @@ static enum status look(struct postgres_connection *connection, void *data, stru
 static bool are_behind(struct mirror *mirror, uint64_t *revision)
 {
     struct look found = {.is_in_use = false};
-    uint64_t own_revision = 0;
     struct error error;
-    enum status status = read_revision(mirror, &own_revision, &error);
+    enum status status = mirror_transaction_look(&mirror->transaction, &error);
 
     if (status == STATUS_OK) {
         status = postgres_connection_attempt(&mirror->connection, look, &found, &error);
     }
-    postgres_connection_close(&mirror->connection); /* It may be long until it is needed. */
     *revision = found.position.revision;
-    return status == STATUS_OK && !found.is_in_use && found.position.revision < own_revision;
+    return status == STATUS_OK && !found.is_in_use &&
+           found.position.revision < mirror->transaction.state_revision;
 }
 
 /* That two mirror at once, later, does no harm. */
@@ -264,11 +250,11 @@ static void stand_by(struct mirror *mirror)
 {
     mirror->has_position = false;
     mirror->n_retries = 0;
-    postgres_connection_close(&mirror->connection); /* It may be long until it is needed. */
     rest_as(mirror, MIRROR_STANDBY);
     if (clock_ms() >= mirror->look_due_ms) {
         look_at_tables(mirror);
     }
+    postgres_connection_close(&mirror->connection); /* It may be long until it is needed. */
 }
 
 /* --- Turns --- */
@@ -276,8 +262,8 @@ static void stand_by(struct mirror *mirror)
 static void turn(struct mirror *mirror)
 {
     const struct mirror_options *options = &mirror->options;
+    struct mirror_transaction *transaction = &mirror->transaction;
     uint64_t node_id = 0;
-    uint64_t revision = 0;
     struct error error;
     enum status status;
 
@@ -290,10 +276,10 @@ static void turn(struct mirror *mirror)
         stand_by(mirror);
         return;
     }
-    status = read_revision(mirror, &revision, &error);
+    status = mirror_transaction_look(transaction, &error);
     if (status == STATUS_OK) {
-        note_lag(mirror, revision);
-        if (mirror->has_position && mirror->transaction.position.revision == revision) {
+        note_lag(mirror, transaction->state_revision);
+        if (mirror->has_position && transaction->position.revision == transaction->state_revision) {
             return;
         }
         status = write_tables(mirror, &error);

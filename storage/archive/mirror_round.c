@@ -261,7 +261,6 @@ enum status mirror_round_read(struct mirror_round *round, struct view *view,
         return status;
     }
     round->end.newest_revision = view->state->revision;
-    round->end.state_revision = view->state->revision;
     *is_done = round->has_namespaces && round->at == round->n_objects;
     return STATUS_OK;
 }

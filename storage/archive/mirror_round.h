@@ -44,8 +44,7 @@ MUST_USE enum status mirror_round_read(struct mirror_round *round, struct view *
 struct mirror_end {
     uint64_t revision;
     uint64_t time_ms;         /* Of that revision. */
-    uint64_t newest_revision; /* No row is newer. */
-    uint64_t state_revision;  /* At the last view. */
+    uint64_t newest_revision; /* No row is newer: of the state, at the last view. */
 };
 void mirror_round_end(const struct mirror_round *round, struct mirror_end *end);
 

@@ -77,7 +77,7 @@ static void take_end(struct mirror_transaction *transaction, const struct mirror
     transaction->position.revision = end->revision;
     transaction->position.time_ms = end->time_ms;
     transaction->position.newest_revision = end->newest_revision;
-    transaction->state_revision = end->state_revision;
+    transaction->state_revision = end->newest_revision;
 }
 
 static enum status run_round(struct mirror_transaction *transaction,
@@ -171,7 +171,7 @@ static enum status check_cluster(const struct mirror_transaction *transaction,
                      connection->url->schema);
 }
 
-static enum status read_state_revision(struct mirror_transaction *transaction, struct error *error)
+enum status mirror_transaction_look(struct mirror_transaction *transaction, struct error *error)
 {
     enum status status = view_begin(transaction->store, &transaction->view, error);
 
@@ -190,7 +190,7 @@ static enum status write_all(struct mirror_transaction *transaction,
     enum status status = check_cluster(transaction, connection, error);
 
     if (status == STATUS_OK) {
-        status = read_state_revision(transaction, error);
+        status = mirror_transaction_look(transaction, error);
     }
     if (status != STATUS_OK) {
         return status;

@@ -35,6 +35,10 @@ struct mirror_transaction {
 /* The caller fills in the fields above "Private" of the zeroed struct before. */
 void mirror_transaction_open(struct mirror_transaction *transaction);
 
+/* Find out state_revision. As view_begin(). */
+MUST_USE enum status mirror_transaction_look(struct mirror_transaction *transaction,
+                                             struct error *error);
+
 /* An attempt (postgres_connection.h), with a struct mirror_transaction. STATUS_MISMATCH: the tables
  * are of another cluster, and stay as they are. STATUS_BUSY, if the connection is not to blame: a
  * copy took longer than the change log reaches back. Those of reading: STATUS_CORRUPT,

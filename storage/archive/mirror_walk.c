@@ -224,7 +224,6 @@ enum status mirror_walk_read(struct mirror_walk *walk, struct view *view,
         walk->end.time_ms = view->state->time_ms;
     }
     walk->end.newest_revision = view->state->revision;
-    walk->end.state_revision = view->state->revision;
     walk->reader = &reader;
     while (status == STATUS_OK && walk->stage != STAGE_DONE && reader.left_bytes > 0) {
         status = read_page(walk);
