@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -328,6 +329,23 @@ void archive_fixture_use_shared(struct archive_fixture *f)
     assert_int_equal(
         repository_open(&(struct repository_options){.url = f->url}, &f->repository, &f->error),
         STATUS_OK);
+}
+
+struct master_keys *archive_fixture_use_key(struct archive_fixture *f)
+{
+    struct master_keys *keys;
+    char path[128];
+    FILE *file;
+
+    (void)snprintf(path, sizeof path, "%s/keys", f->directory);
+    file = fopen(path, "w");
+    assert_non_null(file);
+    assert_true(fprintf(file, "k1 %064d\n", 7) > 0);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(chmod(path, 0600), 0);
+    assert_int_equal(master_keys_open(path, &keys, &f->error), STATUS_OK);
+    f->options.keys = keys;
+    return keys;
 }
 
 static bool add_object(void *data, const struct repository_object *object)

@@ -50,6 +50,9 @@ int archive_fixture_teardown(void **state);
 /* The archive is a directory that all nodes have. */
 void archive_fixture_use_shared(struct archive_fixture *f);
 
+/* What is archived from now on is encrypted, with the key "k1"; ends with master_keys_close(). */
+struct master_keys *archive_fixture_use_key(struct archive_fixture *f);
+
 /* Execute @n entries, with other log indexes between some of them; or one. */
 void archive_fixture_go_on(struct archive_fixture *f, unsigned n);
 void archive_fixture_write(struct archive_fixture *f, unsigned i);

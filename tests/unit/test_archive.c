@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -471,19 +470,9 @@ static void an_archive_that_cannot_be_restored_is_told(void **state)
 static void an_encrypted_archive_needs_its_key(void **state)
 {
     struct archive_fixture *f = *state;
-    struct master_keys *keys;
+    struct master_keys *keys = archive_fixture_use_key(f);
     struct restore_facts facts;
-    char path[128];
-    FILE *file;
 
-    (void)snprintf(path, sizeof path, "%s/keys", f->directory);
-    file = fopen(path, "w");
-    assert_non_null(file);
-    assert_true(fprintf(file, "k1 %064d\n", 7) > 0);
-    assert_int_equal(fclose(file), 0);
-    assert_int_equal(chmod(path, 0600), 0);
-    assert_int_equal(master_keys_open(path, &keys, &f->error), STATUS_OK);
-    f->options.keys = keys;
     archive_fixture_open_archiver(f);
     archive_fixture_await_first_full(f);
     archive_fixture_go_on(f, 20);

@@ -320,18 +320,8 @@ static void pruning_does_not_hold_up_the_next_delta(void **state)
 static void an_encrypted_chain_is_merged_with_its_key(void **state)
 {
     struct archive_fixture *f = *state;
-    struct master_keys *keys;
-    char path[128];
-    FILE *file;
+    struct master_keys *keys = archive_fixture_use_key(f);
 
-    (void)snprintf(path, sizeof path, "%s/keys", f->directory);
-    file = fopen(path, "w");
-    assert_non_null(file);
-    assert_true(fprintf(file, "k1 %064d\n", 7) > 0);
-    assert_int_equal(fclose(file), 0);
-    assert_int_equal(chmod(path, 0600), 0);
-    assert_int_equal(master_keys_open(path, &keys, &f->error), STATUS_OK);
-    f->options.keys = keys;
     keep_nothing_twice(f);
     archive_fixture_open_archiver(f);
     archive_fixture_await_first_full(f);
