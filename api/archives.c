@@ -220,6 +220,17 @@ static void fail_to_find(struct request *request, const char *other_address)
 
 /* --- Handlers --- */
 
+/* False: the request was answered. */
+static bool has_archive(struct request *request)
+{
+    if (archive_count(node_archive(request->thread->node)) > 0) {
+        return true;
+    }
+    request_fail(request, PROBLEM_NOT_FOUND, "node %s was started with --archive none",
+                 request->thread->name);
+    return false;
+}
+
 void archives_list(struct request *request)
 {
     const struct archive *archive = node_archive(request->thread->node);
@@ -318,12 +329,7 @@ void archive_get_content(struct request *request)
     char source[IMAGE_SOURCE_BYTES];
     struct images_waiting *waiting;
 
-    if (!request_allows_parameters(request, no_parameters)) {
-        return;
-    }
-    if (archive_count(archive) == 0) {
-        request_fail(request, PROBLEM_NOT_FOUND, "node %s was started with --archive none",
-                     request->thread->name);
+    if (!request_allows_parameters(request, no_parameters) || !has_archive(request)) {
         return;
     }
     if (find_source(request, source) &&
@@ -341,12 +347,7 @@ void archives_post(struct request *request)
     struct response response = {.status = 202};
     struct buffer *text = &response.body;
 
-    if (!request_allows_parameters(request, no_parameters)) {
-        return;
-    }
-    if (archive_count(archive) == 0) {
-        request_fail(request, PROBLEM_NOT_FOUND, "node %s was started with --archive none",
-                     request->thread->name);
+    if (!request_allows_parameters(request, no_parameters) || !has_archive(request)) {
         return;
     }
     append_text(text, "{\"node\":", request->thread->name);

@@ -195,27 +195,16 @@ static void print_archive(struct cli *cli, const json_t *cluster)
                                      : where);
 }
 
-static void warn_of_archive(struct cli *cli, const json_t *cluster)
+static void warn_of_lag(struct cli *cli, const json_t *cluster, const char *member,
+                        const char *what)
 {
-    json_int_t lag_ms = number_of(cluster, "archive_lag_ms");
+    json_int_t lag_ms = number_of(cluster, member);
 
     if (lag_ms > ARCHIVE_LAG_WARNING_MS) {
         buffer_append_format(&cli->out,
-                             "warning: the archive is %" JSON_INTEGER_FORMAT
+                             "warning: the %s is %" JSON_INTEGER_FORMAT
                              " s behind what this node has executed (holdfast archive list)\n",
-                             lag_ms / 1000);
-    }
-}
-
-static void warn_of_mirror(struct cli *cli, const json_t *cluster)
-{
-    json_int_t lag_ms = number_of(cluster, "mirror_lag_ms");
-
-    if (lag_ms > ARCHIVE_LAG_WARNING_MS) {
-        buffer_append_format(&cli->out,
-                             "warning: the mirror is %" JSON_INTEGER_FORMAT
-                             " s behind what this node has executed (holdfast archive list)\n",
-                             lag_ms / 1000);
+                             what, lag_ms / 1000);
     }
 }
 
@@ -256,8 +245,8 @@ static void print_warnings(struct cli *cli, const json_t *cluster)
                              "warning: %zu of %zu voters are healthy: no other may fail\n", healthy,
                              voters);
     }
-    warn_of_archive(cli, cluster);
-    warn_of_mirror(cli, cluster);
+    warn_of_lag(cli, cluster, "archive_lag_ms", "archive");
+    warn_of_lag(cli, cluster, "mirror_lag_ms", "mirror");
     if (voters > 0 && voters % 2 == 0) {
         buffer_append_format(
             &cli->out,
