@@ -12,72 +12,28 @@
  *
  * A spool has one reference of the list, while it is in there, and one of each user. When the last
  * is given back, the thread removes its file. */
-#include "storage/image_spool.h"
+#include "storage/image_spool_private.h"
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "daemon/base/check.h"
 #include "daemon/base/clock.h"
-#include "daemon/base/files.h"
 #include "daemon/base/limits.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
-#include "daemon/base/pace.h"
 #include "daemon/base/thread.h"
-#include "storage/image_export.h"
-#include "storage/image_file.h"
 
-#define FILE_PREFIX "image-"
-#define MAX_WAIT_MS 100u /* Until it is looked again whether there is any hurry. */
-
-struct image_spool {
-    struct link link; /* In spools->list, if is_listed; in spools->dead, if nobody has it. */
-    struct image_spools *spools;
-    struct image_file *file;
-    char *path;
-    char source[IMAGE_SOURCE_BYTES];
-    char tag[IMAGE_TAG_BYTES];
-    struct image_facts facts;
-    struct image_totals totals;
-    uint64_t made_ms;
-    uint64_t used_ms; /* The last user came or went. */
-    unsigned refs;
-    bool is_listed;
-    atomic_bool is_too_old;
-};
-
-struct image_spools {
-    struct image_spools_options options;
-    char *directory;
-    pthread_t thread;
-
-    pthread_mutex_t mutex; /* Guards what follows, and the counts of each spool. */
-    pthread_cond_t wake;
-    struct queue requests;
-    unsigned n_requests;
-    struct queue list; /* The newest last. */
-    struct queue dead; /* Their files are to be removed, by the thread: that may take a while. */
-    unsigned n_spools; /* All whose files are there. */
-    uint64_t next_number;
-    atomic_bool is_closing;
-    struct image_spools_statistics statistics;
-};
-
-static void lock(struct image_spools *spools)
+void image_spools_lock(struct image_spools *spools)
 {
     CHECK(pthread_mutex_lock(&spools->mutex) == 0);
 }
 
-static void unlock(struct image_spools *spools)
+void image_spools_unlock(struct image_spools *spools)
 {
     CHECK(pthread_mutex_unlock(&spools->mutex) == 0);
 }
@@ -91,14 +47,6 @@ static void release_spools(struct image_spools *spools)
 }
 
 /* --- References. With the lock held. --- */
-
-static void release_file(struct image_spool *spool)
-{
-    (void)unlink(spool->path); /* What stays is removed at the next start. */
-    image_file_close(spool->file);
-    free(spool->path);
-    free(spool);
-}
 
 static void unref(struct image_spool *spool)
 {
@@ -118,9 +66,9 @@ static void bury(struct image_spools *spools)
         struct image_spool *spool = CONTAINER_OF(link, struct image_spool, link);
         uint64_t bytes = spool->totals.file_bytes;
 
-        unlock(spools);
-        release_file(spool);
-        lock(spools);
+        image_spools_unlock(spools);
+        image_spool_release_file(spool);
+        image_spools_lock(spools);
         spools->n_spools--;
         spools->statistics.files--;
         spools->statistics.file_bytes -= bytes;
@@ -195,20 +143,6 @@ static bool drop_oldest_unused(struct image_spools *spools)
     return false;
 }
 
-/* Free bytes above the reserve; UINT64_MAX if the system does not tell. */
-static uint64_t spare_bytes(const struct image_spools *spools)
-{
-    struct statvfs facts;
-    uint64_t free_bytes;
-
-    if (statvfs(spools->directory, &facts) != 0) {
-        return UINT64_MAX;
-    }
-    free_bytes = (uint64_t)facts.f_bavail * facts.f_frsize;
-    return free_bytes > spools->options.reserve_bytes ? free_bytes - spools->options.reserve_bytes
-                                                      : 0;
-}
-
 static enum status make_room(struct image_spools *spools, struct error *error)
 {
     struct store_statistics store = {.used_bytes = 0};
@@ -225,200 +159,15 @@ static enum status make_room(struct image_spools *spools, struct error *error)
     if (store_statistics(spools->options.store, &store, NULL) != STATUS_OK) {
         return STATUS_OK; /* Whether there is room shows while it is written. */
     }
-    while (spare_bytes(spools) < store.used_bytes && drop_oldest_unused(spools)) {
+    while (image_spools_spare_bytes(spools) < store.used_bytes && drop_oldest_unused(spools)) {
     }
     return STATUS_OK;
 }
 
-/* --- Making one. On the thread, without the lock. --- */
-
-struct making {
-    struct image_spools *spools;
-    struct pace pace;
-};
-
-static void wait_until(struct image_spools *spools, uint64_t ms)
+void image_spools_wait_until(struct image_spools *spools, uint64_t ms)
 {
     (void)clock_condition_wait(&spools->wake, &spools->mutex,
                                ms == UINT64_MAX ? UINT64_MAX : ms * 1000000);
-}
-
-static bool is_urgent(const struct image_spools *spools)
-{
-    return spools->options.is_urgent != NULL && spools->options.is_urgent(spools->options.data);
-}
-
-/* Wait until the rate allows more; not when the node is shutting down. */
-static void keep_pace(struct making *making, uint64_t bytes)
-{
-    struct image_spools *spools = making->spools;
-
-    if (is_urgent(spools)) {
-        return;
-    }
-    pace_spend(&making->pace, bytes);
-    lock(spools);
-    while (!atomic_load(&spools->is_closing) && !pace_allows(&making->pace, clock_ms()) &&
-           !is_urgent(spools)) {
-        uint64_t wait_ms = pace_wait_ms(&making->pace);
-
-        wait_until(spools, clock_ms() + (wait_ms < MAX_WAIT_MS ? wait_ms : MAX_WAIT_MS));
-    }
-    unlock(spools);
-}
-
-static enum status on_progress(void *data, const struct image_facts *facts, uint64_t bytes,
-                               struct error *error)
-{
-    struct making *making = data;
-    struct image_spools *spools = making->spools;
-
-    (void)facts;
-    keep_pace(making, bytes);
-    if (atomic_load(&spools->is_closing)) {
-        return error_set(error, STATUS_CANCELED, "the node is shutting down");
-    }
-    if (spare_bytes(spools) == 0) {
-        return error_set(error, STATUS_DISK_FULL,
-                         "there is no room for an image in \"%s\": %llu MiB have to stay free",
-                         spools->directory,
-                         (unsigned long long)(spools->options.reserve_bytes >> 20));
-    }
-    return STATUS_OK;
-}
-
-static char *make_path(struct image_spools *spools)
-{
-    struct buffer path = BUFFER_EMPTY;
-
-    buffer_append_format(&path, "%s/" FILE_PREFIX "%llu", spools->directory,
-                         (unsigned long long)spools->next_number++);
-    buffer_append_byte(&path, 0);
-    return (char *)path.data; /* From malloc, as buffers are. */
-}
-
-static void write_tag(struct image_spool *spool)
-{
-    char digest[2 * IMAGE_DIGEST_BYTES + 1];
-
-    image_digest_text(spool->totals.digest, digest);
-    (void)snprintf(spool->tag, sizeof spool->tag, "%" PRIu64 "-%.32s", spool->facts.state.revision,
-                   digest); /* Fits. */
-}
-
-/* -1: it failed. */
-static int make_file(const struct image_spool *spool, struct error *error)
-{
-    int fd = open(spool->path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-
-    if (fd < 0) {
-        (void)files_error("make", spool->path, error); /* Its status is in @error. */
-    }
-    return fd;
-}
-
-static enum status export_state(struct image_spools *spools, struct image_spool *spool,
-                                struct error *error)
-{
-    char cluster_id[IMAGE_CLUSTER_BYTES + 1];
-    struct making making = {.spools = spools,
-                            .pace = pace_of(spools->options.bytes_per_second, clock_ms())};
-    struct image_export options = {.store = spools->options.store,
-                                   .cluster_id = cluster_id,
-                                   .on_progress = on_progress,
-                                   .data = &making};
-    enum status status;
-
-    memcpy(cluster_id, spool->facts.cluster_id, sizeof cluster_id); /* The export writes there. */
-    options.fd = make_file(spool, error);
-    if (options.fd < 0) {
-        return error->status;
-    }
-    status = image_export(&options, &spool->facts, &spool->totals, error);
-    if (status != STATUS_OK) {
-        (void)close(options.fd); /* The first failure is the one to tell. */
-        return status;
-    }
-    return image_file_of(options.fd, spool->path, &spool->file, error);
-}
-
-static bool is_closing(void *data)
-{
-    const struct image_spools *spools = data;
-
-    return atomic_load(&spools->is_closing);
-}
-
-/* What comes from elsewhere is checked before anybody gets it. */
-static enum status check_fetched(struct image_spool *spool, struct error *error)
-{
-    enum status status = image_file_verify(spool->file, &spool->totals, NULL, NULL, error);
-
-    if (status == STATUS_OK) {
-        spool->facts = *image_file_facts(spool->file);
-    }
-    return status;
-}
-
-static enum status fetch(struct image_spools *spools, struct image_spool *spool,
-                         struct error *error)
-{
-    enum status status;
-    int fd = make_file(spool, error);
-
-    if (fd < 0) {
-        return error->status;
-    }
-    CHECK(spools->options.fetch != NULL);
-    status =
-        spools->options.fetch(spools->options.data, spool->source, fd, is_closing, spools, error);
-    if (status != STATUS_OK) {
-        (void)close(fd); /* The first failure is the one to tell. */
-        return status;
-    }
-    status = image_file_of(fd, spool->source, &spool->file, error);
-    return status == STATUS_OK ? check_fetched(spool, error) : status;
-}
-
-/* For @request, which may be gone before it is done. */
-static struct image_spool *new_spool(struct image_spools *spools,
-                                     const struct image_spool_request *request)
-{
-    struct image_spool *spool = memory_new_zeroed(1, sizeof *spool);
-
-    spool->spools = spools;
-    spool->path = make_path(spools);
-    memcpy(spool->source, request->source, sizeof spool->source);
-    memcpy(spool->facts.cluster_id, request->cluster_id, sizeof spool->facts.cluster_id);
-    return spool;
-}
-
-/* Releases @spool if it fails. */
-static enum status make_spool(struct image_spools *spools, struct image_spool *spool,
-                              struct error *error)
-{
-    uint64_t started_ns = clock_ns();
-    bool is_fetched = spool->source[0] != '\0';
-    enum status status =
-        is_fetched ? fetch(spools, spool, error) : export_state(spools, spool, error);
-
-    lock(spools);
-    spools->statistics.exports++;
-    spools->statistics.export_nanoseconds += clock_ns() - started_ns;
-    spools->statistics.exported_bytes += spool->totals.file_bytes;
-    spools->statistics.failures += status == STATUS_OK ? 0 : 1;
-    unlock(spools);
-    if (status != STATUS_OK) {
-        release_file(spool);
-        return status;
-    }
-    write_tag(spool);
-    log_info("image",
-             "%s revision=%" PRIu64 " index=%" PRIu64 " bytes=%" PRIu64 " duration_ms=%" PRIu64,
-             is_fetched ? "fetched" : "exported", spool->facts.state.revision,
-             spool->facts.state.applied_index, spool->totals.file_bytes,
-             (clock_ns() - started_ns) / 1000000);
-    return STATUS_OK;
 }
 
 /* --- Answering. With the lock held. --- */
@@ -508,12 +257,12 @@ static void serve(struct image_spools *spools)
     const char *whom = NULL; /* Without room, nobody gets one. */
 
     if (status == STATUS_OK && !queue_is_empty(&spools->requests)) { /* Room takes a while. */
-        spool = new_spool(spools, request_of(queue_first(&spools->requests)));
+        spool = image_spool_new(spools, request_of(queue_first(&spools->requests)));
         memcpy(source, spool->source, sizeof source);
         whom = source;
-        unlock(spools);
-        status = make_spool(spools, spool, &error);
-        lock(spools);
+        image_spools_unlock(spools);
+        status = image_spool_make(spools, spool, &error);
+        image_spools_lock(spools);
     }
     if (status == STATUS_OK && spool != NULL) {
         publish(spools, spool);
@@ -532,20 +281,20 @@ static void *run(void *data)
     thread_set_name("images");
     thread_give_way();
     (void)error_set(&closed, STATUS_CLOSED, "the node is shutting down");
-    lock(spools);
+    image_spools_lock(spools);
     while (!atomic_load(&spools->is_closing)) {
         uint64_t next_ms = sweep(spools);
 
         if (!queue_is_empty(&spools->dead)) {
             bury(spools);
         } else if (queue_is_empty(&spools->requests)) {
-            wait_until(spools, next_ms);
+            image_spools_wait_until(spools, next_ms);
         } else {
             serve(spools);
         }
     }
     answer_all(spools, NULL, STATUS_CLOSED, &closed);
-    unlock(spools);
+    image_spools_unlock(spools);
     return NULL;
 }
 
@@ -563,7 +312,7 @@ static enum status prepare_directory(const char *path, struct error *error)
     }
     directory = opendir(path);
     while (directory != NULL && rv == 0 && (entry = readdir(directory)) != NULL) {
-        if (strncmp(entry->d_name, FILE_PREFIX, strlen(FILE_PREFIX)) == 0) {
+        if (strncmp(entry->d_name, IMAGE_SPOOL_PREFIX, strlen(IMAGE_SPOOL_PREFIX)) == 0) {
             rv = unlinkat(dirfd(directory), entry->d_name, 0);
         }
     }
@@ -630,18 +379,18 @@ void image_spools_close(struct image_spools *spools)
     if (spools == NULL) {
         return;
     }
-    lock(spools);
+    image_spools_lock(spools);
     atomic_store(&spools->is_closing, true);
     CHECK(pthread_cond_signal(&spools->wake) == 0);
-    unlock(spools);
+    image_spools_unlock(spools);
     CHECK(pthread_join(spools->thread, NULL) == 0);
-    lock(spools);
+    image_spools_lock(spools);
     while ((link = queue_first(&spools->list)) != NULL) {
         unlist(spool_of(link));
     }
     bury(spools);
     is_last = spools->n_spools == 0;
-    unlock(spools);
+    image_spools_unlock(spools);
     if (is_last) { /* Else a user was given up, and the process is about to end. */
         release_spools(spools);
     }
@@ -672,7 +421,7 @@ bool image_spools_request(struct image_spools *spools, struct image_spool_reques
 
     CHECK(request->source[0] != '\0' || strlen(request->cluster_id) == IMAGE_CLUSTER_BYTES);
     request->spool = NULL;
-    lock(spools);
+    image_spools_lock(spools);
     spool = find_fresh(spools, request);
     if (spool != NULL) {
         give(spool, request);
@@ -688,7 +437,7 @@ bool image_spools_request(struct image_spools *spools, struct image_spool_reques
         CHECK(pthread_cond_signal(&spools->wake) == 0);
         is_done = false;
     }
-    unlock(spools);
+    image_spools_unlock(spools);
     return is_done;
 }
 
@@ -696,7 +445,7 @@ void image_spools_cancel(struct image_spools *spools, struct image_spool_request
 {
     struct link *link;
 
-    lock(spools);
+    image_spools_lock(spools);
     for (link = queue_first(&spools->requests); link != NULL;
          link = queue_next(&spools->requests, link)) {
         if (request_of(link) == request) {
@@ -705,7 +454,7 @@ void image_spools_cancel(struct image_spools *spools, struct image_spool_request
             break;
         }
     }
-    unlock(spools);
+    image_spools_unlock(spools);
 }
 
 struct image_spool *image_spools_find(struct image_spools *spools, const char *source,
@@ -714,7 +463,7 @@ struct image_spool *image_spools_find(struct image_spools *spools, const char *s
     struct image_spool *found = NULL;
     struct link *link;
 
-    lock(spools);
+    image_spools_lock(spools);
     (void)sweep(spools);
     for (link = queue_first(&spools->list); link != NULL && found == NULL;
          link = queue_next(&spools->list, link)) {
@@ -723,7 +472,7 @@ struct image_spool *image_spools_find(struct image_spools *spools, const char *s
             found = ref(spool_of(link));
         }
     }
-    unlock(spools);
+    image_spools_unlock(spools);
     return found;
 }
 
@@ -788,17 +537,17 @@ void image_spool_release(struct image_spool *spool)
         return;
     }
     spools = spool->spools;
-    lock(spools);
+    image_spools_lock(spools);
     unref(spool);
     CHECK(pthread_cond_signal(&spools->wake) == 0); /* It may be swept earlier now. */
-    unlock(spools);
+    image_spools_unlock(spools);
 }
 
 void image_spools_statistics(struct image_spools *spools,
                              struct image_spools_statistics *statistics)
 {
-    lock(spools);
+    image_spools_lock(spools);
     *statistics = spools->statistics;
     statistics->waiting = spools->n_requests;
-    unlock(spools);
+    image_spools_unlock(spools);
 }
