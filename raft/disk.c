@@ -12,11 +12,14 @@
 #include "daemon/base/queue.h"
 #include "raft/loaded.h"
 #include "raft/pointers.h"
+#include "raft/preallocation.h"
 #include "raft/promise.h"
 #include "raft/segments.h"
 
 /* Closing a segment stalls the loop for tens of milliseconds, so they are large. */
-#define SEGMENT_BYTES    (64u << 20)
+#define SEGMENT_BYTES (64u << 20)
+/* Of the first segment after a start, for which the first write waits, so much is filled. */
+#define FIRST_FILL_BYTES (8u << 20)
 #define CONNECT_RETRY_MS 50u
 /* A full disk: how soon to try again to allocate a segment. */
 #define DISK_RETRY_MS 100u
@@ -208,6 +211,7 @@ enum status disk_open(const struct disk_options *options, struct disk **result, 
     disk->tracer.impl = disk;
     disk->tracer.version = 2;
     disk->tracer.emit = on_trace;
+    preallocation_fill(SEGMENT_BYTES, 1, FIRST_FILL_BYTES);
     rv = raft_uv_init(&disk->io, options->loop, options->directory, options->transport);
     if (rv != 0) {
         status =

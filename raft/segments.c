@@ -405,11 +405,29 @@ static bool has_no_data(int fd)
     return lseek(fd, 0, SEEK_DATA) < 0 && errno == ENXIO;
 }
 
+static const void *map_file(int fd, size_t size)
+{
+    void *map = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
+
+    if (map == MAP_FAILED) {
+        return NULL;
+    }
+    (void)madvise(map, size, MADV_SEQUENTIAL); /* Only a hint. */
+    return map;
+}
+
+static void unmap_file(const void *map, size_t size)
+{
+    if (map != NULL) {
+        (void)munmap((void *)(uintptr_t)map, size); /* Cannot fail for what was mapped. */
+    }
+}
+
 static enum status check_file(struct check *check, const struct segment *segment)
 {
     enum status status;
-    struct stat facts;
-    void *map = NULL;
+    struct stat facts = {.st_size = 0};
+    const void *map = NULL;
     char *path;
     int fd;
 
@@ -426,19 +444,16 @@ static enum status check_file(struct check *check, const struct segment *segment
         goto out;
     }
     if (facts.st_size > 0) {
-        map = mmap(NULL, (size_t)facts.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (map == MAP_FAILED) {
+        map = map_file(fd, (size_t)facts.st_size);
+        if (map == NULL) {
             status = error_set(check->error, status_from_errno(errno), "could not read \"%s\": %s",
                                path, strerror(errno));
             goto out;
         }
-        (void)madvise(map, (size_t)facts.st_size, MADV_SEQUENTIAL); /* Only a hint. */
     }
     status = check_content(check, segment, slice_of(map, (size_t)facts.st_size));
-    if (map != NULL) {
-        (void)munmap(map, (size_t)facts.st_size); /* Cannot fail for what was mapped. */
-    }
 out:
+    unmap_file(map, (size_t)facts.st_size);
     if (fd >= 0) {
         (void)close(fd); /* Nothing was written. */
     }
@@ -539,11 +554,29 @@ enum status segments_check(const char *directory, uint64_t stored, struct segmen
     return STATUS_OK;
 }
 
+/* A regular file that holds nothing but the zeros that it was filled with, if it was. */
+static bool is_unused(int fd)
+{
+    const void *map;
+    struct stat facts;
+    bool unused;
+
+    if (fstat(fd, &facts) != 0 || !S_ISREG(facts.st_mode)) {
+        return false;
+    }
+    if (has_no_data(fd)) {
+        return true;
+    }
+    map = map_file(fd, (size_t)facts.st_size);
+    unused = map != NULL && is_zero(slice_of(map, (size_t)facts.st_size));
+    unmap_file(map, (size_t)facts.st_size);
+    return unused;
+}
+
 void segments_drop_unused(const char *directory)
 {
     DIR *files = opendir(directory);
     const struct dirent *entry;
-    struct stat facts;
 
     while (files != NULL && (entry = readdir(files)) != NULL) {
         int fd = strncmp(entry->d_name, "open-", strlen("open-")) == 0
@@ -553,7 +586,7 @@ void segments_drop_unused(const char *directory)
         if (fd < 0) {
             continue;
         }
-        if (fstat(fd, &facts) == 0 && S_ISREG(facts.st_mode) && has_no_data(fd)) {
+        if (is_unused(fd)) {
             (void)unlinkat(dirfd(files), entry->d_name, 0); /* Else libraft does it. */
         }
         (void)close(fd); /* Only read. */

@@ -35,7 +35,7 @@ struct segments_summary {
 MUST_USE enum status segments_check(const char *directory, uint64_t stored,
                                     struct segments_summary *summary, struct error *error);
 
-/* Remove segments that were prepared and never written, after segments_check() and while libraft
+/* Remove segments that were prepared (preallocation.h) and never written, after segments_check() and while libraft
  * does not use the directory: it would read them to the end, 64 MiB each, only to do the same.
  * What cannot be removed is left to it. */
 void segments_drop_unused(const char *directory);

@@ -20,6 +20,7 @@
 #include <raft/uv.h>
 
 #include "raft/disk.h"
+#include "raft/preallocation.h"
 
 #define MAX_FIXTURES       16
 #define LIMIT_MS           20000
@@ -285,6 +286,89 @@ static void a_write_that_failed_is_told_and_never_acknowledged(void **state)
     assert_int_equal(f->n_appended, 0);
 }
 
+/* Where the first bytes are that the file system has allocated, and not written; or the end. */
+static off_t first_hole(const struct fixture *f, const char *name)
+{
+    char path[128];
+    off_t hole;
+    int fd;
+
+    (void)snprintf(path, sizeof path, "%s/%s", f->directory, name);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return -1; /* Not made yet. */
+    }
+    hole = lseek(fd, 0, SEEK_HOLE);
+    assert_int_equal(close(fd), 0);
+    return hole;
+}
+
+/* (A file system that does not know holes says that there are none.) */
+static void segments_are_filled_before_they_are_written(void **state)
+{
+    struct fixture *f = *state;
+
+    start(f, 0);
+    append(f);
+    run_until(f, &f->n_appended, 1);
+
+    assert_true(first_hole(f, "open-1") >= 8 << 20);
+    while (first_hole(f, "open-2") < 64 << 20) { /* Made by libuv's pool, for later. */
+        assert_false(f->is_late);
+        (void)uv_run(&f->loop, UV_RUN_NOWAIT); /* Says whether handles are left; there are. */
+        assert_int_equal(usleep(1000), 0);
+    }
+}
+
+static int make_file(const struct fixture *f, const char *name)
+{
+    char path[128];
+    int fd;
+
+    (void)snprintf(path, sizeof path, "%s/%s", f->directory, name);
+    fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    return fd;
+}
+
+static off_t first_hole_of(int fd)
+{
+    off_t hole;
+
+    assert_int_equal(fdatasync(fd), 0);
+    hole = lseek(fd, 0, SEEK_HOLE);
+    assert_int_equal(close(fd), 0);
+    return hole;
+}
+
+static void only_new_segments_are_filled(void **state)
+{
+    static const off_t size = 4 << 20;
+    const struct fixture *f = *state;
+    char text[] = "kept";
+    int used = make_file(f, "used");
+    int other = make_file(f, "other");
+    int first = make_file(f, "first");
+    int second = make_file(f, "second");
+    bool knows_holes;
+
+    preallocation_fill((size_t)size, 1, 1 << 20);
+    assert_int_equal(pwrite(used, text, sizeof text, 0), sizeof text);
+    assert_int_equal(posix_fallocate(used, 0, size), 0);
+    assert_int_equal(pread(used, text, sizeof text, 0), sizeof text);
+    assert_string_equal(text, "kept");
+    assert_int_equal(posix_fallocate(other, 0, size / 2), 0);
+    assert_int_equal(posix_fallocate(first, 0, size), 0);
+    assert_int_equal(posix_fallocate(second, 0, size), 0);
+
+    assert_int_equal(lseek(second, 0, SEEK_END), size);
+    knows_holes = first_hole_of(other) == 0;
+    assert_true(!knows_holes || first_hole_of(used) < size);
+    assert_true(!knows_holes || first_hole_of(first) == 1 << 20);
+    assert_int_equal(first_hole_of(second), size);
+    assert_int_equal(posix_fallocate(-1, 0, size), EBADF);
+}
+
 static void on_rest(uv_timer_t *timer)
 {
     unsigned *n_rests = timer->data;
@@ -402,6 +486,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(what_was_written_is_there_at_the_next_start),
+        TEST(segments_are_filled_before_they_are_written),
+        TEST(only_new_segments_are_filled),
         TEST(a_write_that_failed_is_told_and_never_acknowledged),
         TEST(a_write_that_failed_is_not_tried_again),
         TEST(a_vote_that_was_forgotten_is_refused),
