@@ -1,9 +1,17 @@
+/* 1. replay_execute() executes into memory. When enough is unflushed, it freezes that, wakes the
+ *    thread that flushes, and goes on: both work at the same time.
+ * 2. When as much is unflushed again, it waits for the flush that runs; so does replay_flush().
+ *
+ * What can go wrong: a flush fails. Whoever waits for it next is told, and nothing goes on. */
 #include "storage/replay.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 
+#include "daemon/base/check.h"
 #include "daemon/base/limits.h"
 #include "daemon/base/memory.h"
+#include "daemon/base/thread.h"
 
 #define FLUSH_BYTES (LIMIT_FLUSH_BYTES / 2)
 
@@ -13,21 +21,111 @@ struct replay {
     enum replay_source source;
     size_t unflushed_bytes;
     uint64_t last_index;
+
+    pthread_t flusher;
+    bool has_flusher;
+    pthread_mutex_t mutex; /* Guards what follows. */
+    pthread_cond_t changed;
+    bool is_flushing;
+    bool is_closing;
+    struct error failure; /* Of a flush, or STATUS_OK. */
 };
 
-enum status replay_open(struct store *store, enum replay_source source, struct replay **replay,
-                        struct error *error)
+/* --- The thread that flushes --- */
+
+static void *run_flusher(void *data)
 {
-    struct machine *machine;
-    enum status status = machine_open(store, FEATURE_LEVEL, &machine, error);
+    struct replay *replay = data;
+    struct error error;
+    enum status status;
+
+    thread_set_name("replay-flush");
+    CHECK(pthread_mutex_lock(&replay->mutex) == 0);
+    while (!replay->is_closing || replay->is_flushing) {
+        if (!replay->is_flushing) {
+            CHECK(pthread_cond_wait(&replay->changed, &replay->mutex) == 0);
+            continue;
+        }
+        CHECK(pthread_mutex_unlock(&replay->mutex) == 0);
+        status = store_flush(replay->store, &error);
+        CHECK(pthread_mutex_lock(&replay->mutex) == 0);
+        if (status != STATUS_OK) {
+            replay->failure = error;
+        }
+        replay->is_flushing = false;
+        CHECK(pthread_cond_broadcast(&replay->changed) == 0);
+    }
+    CHECK(pthread_mutex_unlock(&replay->mutex) == 0);
+    return NULL;
+}
+
+static void tell_flusher(struct replay *replay, bool *what)
+{
+    CHECK(pthread_mutex_lock(&replay->mutex) == 0);
+    *what = true;
+    CHECK(pthread_cond_broadcast(&replay->changed) == 0);
+    CHECK(pthread_mutex_unlock(&replay->mutex) == 0);
+}
+
+/* After it, nothing is frozen. */
+static enum status wait_for_flush(struct replay *replay, struct error *error)
+{
+    struct error failure;
+
+    CHECK(pthread_mutex_lock(&replay->mutex) == 0);
+    while (replay->is_flushing) {
+        CHECK(pthread_cond_wait(&replay->changed, &replay->mutex) == 0);
+    }
+    failure = replay->failure;
+    CHECK(pthread_mutex_unlock(&replay->mutex) == 0);
+    if (failure.status != STATUS_OK) {
+        *error = failure;
+    }
+    return failure.status;
+}
+
+/* Have all that was executed flushed, after what is being flushed. */
+static enum status start_flush(struct replay *replay, struct error *error)
+{
+    bool frozen = false;
+    enum status status = wait_for_flush(replay, error);
 
     if (status != STATUS_OK) {
         return status;
     }
-    *replay = memory_new_zeroed(1, sizeof **replay);
-    (*replay)->store = store;
-    (*replay)->machine = machine;
-    (*replay)->source = source;
+    if (replay->source == REPLAY_OWN_LOG) {
+        machine_set_stored(replay->machine, replay->last_index);
+    }
+    status = machine_freeze(replay->machine, &frozen, error);
+    if (status == STATUS_OK && frozen) {
+        tell_flusher(replay, &replay->is_flushing);
+    }
+    replay->unflushed_bytes = 0;
+    return status;
+}
+
+/* --- All --- */
+
+enum status replay_open(struct store *store, enum replay_source source, struct replay **replay,
+                        struct error *error)
+{
+    struct replay *opened = memory_new_zeroed(1, sizeof *opened);
+    enum status status = machine_open(store, FEATURE_LEVEL, &opened->machine, error);
+
+    if (status != STATUS_OK) {
+        free(opened);
+        return status;
+    }
+    opened->store = store;
+    opened->source = source;
+    CHECK(pthread_mutex_init(&opened->mutex, NULL) == 0);
+    CHECK(pthread_cond_init(&opened->changed, NULL) == 0);
+    opened->has_flusher = pthread_create(&opened->flusher, NULL, run_flusher, opened) == 0;
+    if (!opened->has_flusher) {
+        replay_close(opened);
+        return error_set(error, STATUS_IO, "could not start the thread that flushes");
+    }
+    *replay = opened;
     return STATUS_OK;
 }
 
@@ -45,7 +143,7 @@ enum status replay_execute(struct replay *replay, uint64_t index, uint64_t term,
                            const struct slice *entry, struct error *error)
 {
     enum status status =
-        replay->unflushed_bytes >= FLUSH_BYTES ? replay_flush(replay, error) : STATUS_OK;
+        replay->unflushed_bytes >= FLUSH_BYTES ? start_flush(replay, error) : STATUS_OK;
 
     if (status != STATUS_OK) {
         return status;
@@ -73,18 +171,9 @@ enum status replay_look(struct replay *replay, uint64_t hash[2], uint64_t *revis
 
 enum status replay_flush(struct replay *replay, struct error *error)
 {
-    bool frozen = false;
-    enum status status;
+    enum status status = start_flush(replay, error);
 
-    if (replay->source == REPLAY_OWN_LOG) {
-        machine_set_stored(replay->machine, replay->last_index);
-    }
-    status = machine_freeze(replay->machine, &frozen, error);
-    if (status == STATUS_OK && frozen) {
-        status = store_flush(replay->store, error);
-    }
-    replay->unflushed_bytes = 0;
-    return status;
+    return status == STATUS_OK ? wait_for_flush(replay, error) : status;
 }
 
 void replay_close(struct replay *replay)
@@ -92,6 +181,12 @@ void replay_close(struct replay *replay)
     if (replay == NULL) {
         return;
     }
+    if (replay->has_flusher) {
+        tell_flusher(replay, &replay->is_closing);
+        CHECK(pthread_join(replay->flusher, NULL) == 0);
+    }
+    CHECK(pthread_cond_destroy(&replay->changed) == 0);
+    CHECK(pthread_mutex_destroy(&replay->mutex) == 0);
     machine_close(replay->machine);
     free(replay);
 }

@@ -1,5 +1,6 @@
 /* Executing what came behind a state, onto its store, while no node runs on it: from a log, or from
- * an archive. It is flushed now and then, so that memory is bounded. One thread. */
+ * an archive. It is flushed now and then, by a thread of its own, so that memory is bounded. One
+ * thread uses it; others may read the store. */
 #ifndef HOLDFAST_STORAGE_REPLAY_H
 #define HOLDFAST_STORAGE_REPLAY_H
 
@@ -29,6 +30,7 @@ MUST_USE enum status replay_look(struct replay *replay, uint64_t hash[2], uint64
 /* Have all of it on disk: else what was executed since the last flush is lost. As store_flush(). */
 MUST_USE enum status replay_flush(struct replay *replay, struct error *error);
 
-void replay_close(struct replay *replay); /* Accepts NULL. Flushes nothing. */
+/* Accepts NULL. Waits for a flush that runs, and flushes nothing. */
+void replay_close(struct replay *replay);
 
 #endif

@@ -1,6 +1,8 @@
 /* Executing what came behind a state: it becomes what it was, and what was flushed stays. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -8,6 +10,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <lmdb.h>
 
 #include "daemon/base/limits.h"
 #include "storage/replay.h"
@@ -17,6 +20,24 @@
 #define LARGE      (LIMIT_ITEM_BYTES - 1000)
 #define N_LARGE    (LIMIT_FLUSH_BYTES / LIMIT_ITEM_BYTES) /* More than one flush. */
 #define KEYS_BYTES 16u
+
+/* --- A disk that is full: linked with --wrap for LMDB's commit --- */
+
+static atomic_bool commits_fail;
+
+int __real_mdb_txn_commit(MDB_txn *txn);
+int __wrap_mdb_txn_commit(MDB_txn *txn);
+
+int __wrap_mdb_txn_commit(MDB_txn *txn)
+{
+    if (!atomic_load(&commits_fail)) {
+        return __real_mdb_txn_commit(txn);
+    }
+    mdb_txn_abort(txn);
+    return ENOSPC;
+}
+
+/* --- The fixture --- */
 
 struct fixture {
     struct state_fixture *from; /* Where everything is executed first. */
@@ -40,6 +61,7 @@ static int teardown(void **state)
 {
     struct fixture *f = *state;
 
+    atomic_store(&commits_fail, false);
     state_free(f->from);
     state_free(f->to);
     free(f);
@@ -59,6 +81,7 @@ static struct machine_position end(struct fixture *f)
     struct machine_position position;
 
     replay_close(f->replay);
+    atomic_store(&commits_fail, false);
     view_close(&f->to->view);
     store_close(f->to->store);
     state_open(f->to);
@@ -177,6 +200,40 @@ static void an_entry_that_is_damaged_is_told(void **state)
     (void)end(f);
 }
 
+/* The state can be looked at, and executed on, while a flush runs; nothing of that is flushed by it
+ * when the next one fails. */
+static void a_flush_that_fails_is_told(void **state)
+{
+    struct fixture *f = *state;
+    enum status status = STATUS_OK;
+    uint64_t flushed;
+
+    begin(f, REPLAY_ARCHIVE);
+    assert_int_equal(go_on(f, 10), STATUS_OK);
+    assert_int_equal(replay_flush(f->replay, &f->error), STATUS_OK);
+    flushed = f->from->index;
+    atomic_store(&commits_fail, true);
+    for (unsigned i = 0; i < 2 * N_LARGE && status == STATUS_OK; i++) {
+        status = go_on(f, LARGE);
+    }
+
+    assert_int_equal(status, STATUS_DISK_FULL);
+    assert_non_null(strstr(f->error.text, "could not commit to store"));
+    assert_int_equal(replay_flush(f->replay, &f->error), STATUS_DISK_FULL);
+    assert_int_equal(end(f).applied_index, flushed);
+}
+
+static void a_flush_at_the_end_that_fails_is_told(void **state)
+{
+    struct fixture *f = *state;
+
+    begin(f, REPLAY_ARCHIVE);
+    assert_int_equal(go_on(f, 10), STATUS_OK);
+    atomic_store(&commits_fail, true);
+    assert_int_equal(replay_flush(f->replay, &f->error), STATUS_DISK_FULL);
+    assert_int_equal(end(f).applied_index, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -185,6 +242,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_was_not_flushed_is_lost, setup, teardown),
         cmocka_unit_test_setup_teardown(much_is_flushed_in_between, setup, teardown),
         cmocka_unit_test_setup_teardown(an_entry_that_is_damaged_is_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_flush_that_fails_is_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_flush_at_the_end_that_fails_is_told, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
