@@ -7,12 +7,15 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include <xxhash.h>
+
 #include "daemon/base/check.h"
 #include "daemon/base/memory.h"
 
 #define MAX_HEIGHT  12 /* Four to the power of it is far more than a table holds. */
 #define BLOCK_BYTES (256u << 10)
 #define ALIGNMENT   8u
+#define FIRST_SLOTS 64u /* A power of two. */
 
 struct version {
     struct version *older; /* Never changes. */
@@ -35,6 +38,12 @@ struct block {
     uint8_t bytes[] __attribute__((aligned(ALIGNMENT)));
 };
 
+/* Of the hash table: linear probing, at most half full. */
+struct slot {
+    uint64_t hash;
+    struct memtable_node *node; /* NULL: free. */
+};
+
 struct memtable {
     atomic_uint references;
     struct block *blocks;
@@ -44,6 +53,8 @@ struct memtable {
     size_t keys;
     uint64_t random;
     struct memtable_node *head; /* Without a key, MAX_HEIGHT high. */
+    struct slot *slots;         /* The writer's. */
+    size_t n_slots;             /* A power of two, or 0. */
 };
 
 /* --- Memory --- */
@@ -113,12 +124,13 @@ void memtable_unref(struct memtable *table)
         table->blocks = block->older;
         free(block);
     }
+    free(table->slots);
     free(table);
 }
 
 size_t memtable_bytes(const struct memtable *table)
 {
-    return table->bytes - table->n_free;
+    return table->bytes - table->n_free + table->n_slots * sizeof *table->slots;
 }
 
 size_t memtable_keys(const struct memtable *table)
@@ -206,6 +218,62 @@ enum memtable_found memtable_get(struct memtable *table, struct slice key, uint6
     return memtable_look(node, sequence, bytes);
 }
 
+/* --- The hash table --- */
+
+static uint64_t hash_of(struct slice key)
+{
+    return XXH3_64bits(key.data, key.size);
+}
+
+/* Where @key is, or would be. There is a free slot. */
+static struct slot *find_slot(const struct memtable *table, struct slice key, uint64_t hash)
+{
+    size_t mask = table->n_slots - 1;
+    size_t i = hash & mask;
+
+    while (
+        table->slots[i].node != NULL &&
+        (table->slots[i].hash != hash || !slice_equals(memtable_key(table->slots[i].node), key))) {
+        i = (i + 1) & mask;
+    }
+    return &table->slots[i];
+}
+
+/* Have room for one more key. */
+static void make_room(struct memtable *table)
+{
+    struct memtable old = *table;
+
+    if (2 * (table->keys + 1) <= table->n_slots) {
+        return;
+    }
+    table->n_slots = old.n_slots == 0 ? FIRST_SLOTS : 2 * old.n_slots;
+    table->slots = memory_new_zeroed(table->n_slots, sizeof *table->slots);
+    for (size_t i = 0; i < old.n_slots; i++) {
+        size_t j = old.slots[i].hash & (table->n_slots - 1);
+
+        if (old.slots[i].node != NULL) {
+            while (table->slots[j].node != NULL) {
+                j = (j + 1) & (table->n_slots - 1);
+            }
+            table->slots[j] = old.slots[i];
+        }
+    }
+    free(old.slots);
+}
+
+enum memtable_found memtable_find(const struct memtable *table, struct slice key, uint64_t sequence,
+                                  struct slice *bytes)
+{
+    const struct slot *slot;
+
+    if (table->n_slots == 0) {
+        return MEMTABLE_NOTHING;
+    }
+    slot = find_slot(table, key, hash_of(key));
+    return slot->node == NULL ? MEMTABLE_NOTHING : memtable_look(slot->node, sequence, bytes);
+}
+
 /* --- Writing --- */
 
 /* Each level holds a quarter of the one below (xorshift64: G. Marsaglia, "Xorshift RNGs", 2003). */
@@ -222,24 +290,34 @@ static unsigned draw_height(struct memtable *table)
     return height;
 }
 
-static struct memtable_node *find_or_link(struct memtable *table, struct slice key)
+static struct memtable_node *link_node(struct memtable *table, struct slice key)
 {
     struct memtable_node *path[MAX_HEIGHT];
-    struct memtable_node *node = next_at(find_before(table, key, path), 0);
-    unsigned height;
+    struct memtable_node *node;
+    unsigned height = draw_height(table);
 
-    if (node != NULL && slice_equals(memtable_key(node), key)) {
-        return node;
-    }
-    height = draw_height(table);
+    (void)find_before(table, key, path);
     node = make_node(table, key, height);
     for (unsigned level = 0; level < height; level++) {
         atomic_store_explicit(&node->next[level], next_at(path[level], level),
                               memory_order_relaxed);
         atomic_store_explicit(&path[level]->next[level], node, memory_order_release);
     }
-    table->keys++;
     return node;
+}
+
+static struct memtable_node *find_or_link(struct memtable *table, struct slice key)
+{
+    uint64_t hash = hash_of(key);
+    struct slot *slot;
+
+    make_room(table);
+    slot = find_slot(table, key, hash);
+    if (slot->node == NULL) {
+        *slot = (struct slot){.hash = hash, .node = link_node(table, key)};
+        table->keys++;
+    }
+    return slot->node;
 }
 
 static struct version *push(struct memtable *table, struct slice key, uint64_t sequence,

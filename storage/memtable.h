@@ -6,7 +6,8 @@
  * lock. Nothing is ever removed: a deletion is a version too, and the table is released as a whole.
  *
  * A skip list (W. Pugh, "Skip Lists: A Probabilistic Alternative to Balanced Trees", 1990) whose
- * nodes are linked once and never move, in memory that is taken in large blocks. */
+ * nodes are linked once and never move, in memory that is taken in large blocks; and, for the
+ * writer alone, who asks for single records all the time, a hash table of the nodes. */
 #ifndef HOLDFAST_STORAGE_MEMTABLE_H
 #define HOLDFAST_STORAGE_MEMTABLE_H
 
@@ -53,6 +54,10 @@ enum memtable_found {
 /* Any thread: the record as of commit @sequence; borrows until the table is released. */
 enum memtable_found memtable_get(struct memtable *table, struct slice key, uint64_t sequence,
                                  struct slice *bytes);
+
+/* The same, for the writer only, also after it wrote its last to this table: by the hash table. */
+enum memtable_found memtable_find(const struct memtable *table, struct slice key, uint64_t sequence,
+                                  struct slice *bytes);
 
 /* Any thread, walking: nodes in byte order of their keys. A node may hold nothing as of some
  * sequence. NULL: there is none. */

@@ -13,7 +13,9 @@
 #include "daemon/base/memory.h"
 #include "daemon/base/thread.h"
 
-#define FLUSH_BYTES (LIMIT_FLUSH_BYTES / 2)
+/* Of entries. More at once would save few writes, as what is replayed is all over the state, and
+ * make a table in memory that is slower to find one's way in than flushing is. */
+#define FLUSH_BYTES (LIMIT_FLUSH_BYTES / 4)
 
 struct replay {
     struct store *store;

@@ -251,6 +251,13 @@ static enum status get_from_lmdb(struct txn *txn, MDB_dbi tree, struct slice key
     return STATUS_OK;
 }
 
+static enum memtable_found get_from_memory(const struct txn *txn, struct memtable *table,
+                                           struct slice key, struct slice *bytes)
+{
+    return txn->is_write ? memtable_find(table, key, txn->layers.sequence, bytes)
+                         : memtable_get(table, key, txn->layers.sequence, bytes);
+}
+
 /* @key as the memtables know it, and as LMDB does. */
 static enum status get(struct txn *txn, struct slice marked_key, MDB_dbi tree, struct slice key,
                        struct slice *payload)
@@ -263,9 +270,9 @@ static enum status get(struct txn *txn, struct slice marked_key, MDB_dbi tree, s
     CHECK(txn->is_active);
     found = MUTATION(memory_not_read) && !txn->is_write
                 ? MEMTABLE_NOTHING
-                : memtable_get(layers->active, marked_key, layers->sequence, &bytes);
+                : get_from_memory(txn, layers->active, marked_key, &bytes);
     if (found == MEMTABLE_NOTHING && layers->frozen != NULL) {
-        found = memtable_get(layers->frozen, marked_key, layers->sequence, &bytes);
+        found = get_from_memory(txn, layers->frozen, marked_key, &bytes);
     }
     if (found == MEMTABLE_DELETED) {
         return STATUS_NOT_FOUND;

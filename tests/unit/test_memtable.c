@@ -41,6 +41,8 @@ static void assert_holds(struct memtable *table, const char *key, uint64_t seque
 
     assert_int_equal(memtable_get(table, slice_of_string(key), sequence, &bytes), MEMTABLE_RECORD);
     assert_true(slice_equals_string(bytes, value));
+    assert_int_equal(memtable_find(table, slice_of_string(key), sequence, &bytes), MEMTABLE_RECORD);
+    assert_true(slice_equals_string(bytes, value));
 }
 
 static void assert_lacks(struct memtable *table, const char *key, uint64_t sequence,
@@ -49,6 +51,7 @@ static void assert_lacks(struct memtable *table, const char *key, uint64_t seque
     struct slice bytes;
 
     assert_int_equal(memtable_get(table, slice_of_string(key), sequence, &bytes), found);
+    assert_int_equal(memtable_find(table, slice_of_string(key), sequence, &bytes), found);
 }
 
 static void each_sequence_sees_the_version_of_its_time(void **state)
