@@ -32,6 +32,16 @@ enum status files_write(int fd, struct slice bytes, const char *path, struct err
     return STATUS_OK;
 }
 
+void files_write_back(int fd, uint64_t offset, size_t size)
+{
+    (void)sync_file_range(fd, (off_t)offset, (off_t)size, SYNC_FILE_RANGE_WRITE);
+    if (offset >= size) {
+        (void)sync_file_range(fd, (off_t)(offset - size), (off_t)size,
+                              SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+                                  SYNC_FILE_RANGE_WAIT_AFTER);
+    }
+}
+
 enum status files_read(int fd, uint64_t offset, size_t size, const char *path, struct buffer *bytes,
                        struct error *error)
 {

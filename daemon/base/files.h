@@ -11,6 +11,12 @@ enum status files_error(const char *action, const char *path, struct error *erro
 /* Write all of @bytes to @fd; "could not write "PATH": why". */
 MUST_USE enum status files_write(int fd, struct slice bytes, const char *path, struct error *error);
 
+/* For a large file that is written in pieces of @size bytes, after the one at @offset: have the
+ * disk begin with it, and wait for the piece before it. The system would collect them, and then
+ * keep the disk busy for longer than those who sync a log beside it can wait. Makes nothing
+ * durable; whether it helps is not told. */
+void files_write_back(int fd, uint64_t offset, size_t size);
+
 /* Append what is there of @size bytes from @offset on; fewer only at the end of the file. */
 MUST_USE enum status files_read(int fd, uint64_t offset, size_t size, const char *path,
                                 struct buffer *bytes, struct error *error);

@@ -188,6 +188,7 @@ static enum status copy_blocks(const struct directory *directory,
         } else if (n > 0) {
             CHECK(EVP_DigestUpdate(hash, block, (size_t)n) == 1);
             status = files_write(fd, slice_of(block, (size_t)n), path, error);
+            files_write_back(fd, offset, (size_t)n);
             offset += (uint64_t)n;
         }
     }
