@@ -188,6 +188,8 @@ static void finish_read(struct read_op *read, bool is_answered)
         cluster->counts.failed_reads++;
     } else {
         cluster->counts.reads++;
+        SIM_EXPECT(cluster->sim, read->node->executor.now.time_ms > 0,
+                   "node %u answers a read from a state that has not begun", read->node->number);
         if (!cluster->options.has_state) {
             /* There is nothing to see. */
         } else if (read->is_of_session) {
