@@ -4,7 +4,8 @@
  * notes with each first write that it holds data now, and a durable write waits for that note as
  * well: on ext4 for a commit of its journal, which all writers to the disk share. Filled
  * beforehand, a write waits for its data alone. PostgreSQL does the same with its log
- * (wal_init_zero).
+ * (wal_init_zero). Each byte of log is written twice for it: for nothing on a file system that
+ * copies what is overwritten (btrfs, ZFS).
  *
  * libraft has no setting for it. So this module defines posix_fallocate() in the program, which the
  * dynamic linker prefers to the C library's: it calls that one, and fills what it has allocated. */
