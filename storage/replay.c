@@ -13,9 +13,9 @@
 #include "daemon/base/memory.h"
 #include "daemon/base/thread.h"
 
-/* Of entries. More at once would save few writes, as what is replayed is all over the state, and
- * make a table in memory that is slower to find one's way in than flushing is. */
-#define FLUSH_BYTES (LIMIT_FLUSH_BYTES / 4)
+/* Of entries: with less the disk has more to do than the processor, with more the table in memory
+ * is larger than a processor's cache (docs/performance.md). */
+#define FLUSH_BYTES (LIMIT_FLUSH_BYTES / 2)
 
 struct replay {
     struct store *store;
