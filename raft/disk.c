@@ -18,7 +18,9 @@
 
 /* Closing a segment stalls the loop for tens of milliseconds, so they are large. */
 #define SEGMENT_BYTES (64u << 20)
-/* Of the first segment after a start, for which the first write waits, so much is filled. */
+/* The first write waits for the first segment, and libraft prepares two more then, which a node
+ * that has little to write never uses and reads at its next start: so much of each is filled. */
+#define FIRST_SEGMENTS   3
 #define FIRST_FILL_BYTES (8u << 20)
 #define CONNECT_RETRY_MS 50u
 /* A full disk: how soon to try again to allocate a segment. */
@@ -211,7 +213,7 @@ enum status disk_open(const struct disk_options *options, struct disk **result, 
     disk->tracer.impl = disk;
     disk->tracer.version = 2;
     disk->tracer.emit = on_trace;
-    preallocation_fill(SEGMENT_BYTES, 1, FIRST_FILL_BYTES);
+    preallocation_fill(SEGMENT_BYTES, FIRST_SEGMENTS, FIRST_FILL_BYTES);
     rv = raft_uv_init(&disk->io, options->loop, options->directory, options->transport);
     if (rv != 0) {
         status =

@@ -18,12 +18,12 @@ typedef int allocate_fn(int fd, off_t offset, off_t size);
 
 static atomic_size_t fill_size; /* 0: fill nothing. */
 static atomic_size_t fill_first_bytes;
-static atomic_uint n_left_to_wait_for;
+static atomic_uint n_first_left;
 
-void preallocation_fill(size_t size, unsigned n_waited_for, size_t first_bytes)
+void preallocation_fill(size_t size, unsigned n_first, size_t first_bytes)
 {
     atomic_store(&fill_first_bytes, first_bytes);
-    atomic_store(&n_left_to_wait_for, n_waited_for);
+    atomic_store(&n_first_left, n_first);
     atomic_store(&fill_size, size);
 }
 
@@ -41,8 +41,8 @@ static size_t choose_fill(int fd, off_t offset, off_t size)
         return 0;
     }
     /* libraft prepares one segment at a time. */
-    if (atomic_load(&n_left_to_wait_for) > 0) {
-        atomic_fetch_sub(&n_left_to_wait_for, 1);
+    if (atomic_load(&n_first_left) > 0) {
+        atomic_fetch_sub(&n_first_left, 1);
         return atomic_load(&fill_first_bytes);
     }
     return (size_t)size;

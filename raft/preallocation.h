@@ -15,8 +15,8 @@
 #include <stddef.h>
 
 /* From now on, fill the files of @size bytes that posix_fallocate() makes out of empty ones: of the
- * first @n_waited_for, which somebody waits for, @first_bytes (a multiple of 1 MiB) each, and all
- * of the others. Before libraft opens its directory. */
-void preallocation_fill(size_t size, unsigned n_waited_for, size_t first_bytes);
+ * first @n_first, @first_bytes (a multiple of 1 MiB) each, and all of the others. Before libraft
+ * opens its directory. */
+void preallocation_fill(size_t size, unsigned n_first, size_t first_bytes);
 
 #endif

@@ -405,6 +405,17 @@ static bool has_no_data(int fd)
     return lseek(fd, 0, SEEK_DATA) < 0 && errno == ENXIO;
 }
 
+/* How much of the @size bytes has to be read: what is behind the last data of a file is zeros, and
+ * no batch is nothing but zeros. */
+static size_t data_end(int fd, size_t size)
+{
+    off_t hole = lseek(fd, 0, SEEK_HOLE);
+
+    return hole > 0 && (size_t)hole < size && lseek(fd, hole, SEEK_DATA) < 0 && errno == ENXIO
+               ? (size_t)hole
+               : size;
+}
+
 static const void *map_file(int fd, size_t size)
 {
     void *map = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
@@ -426,8 +437,9 @@ static void unmap_file(const void *map, size_t size)
 static enum status check_file(struct check *check, const struct segment *segment)
 {
     enum status status;
-    struct stat facts = {.st_size = 0};
+    struct stat facts;
     const void *map = NULL;
+    size_t size = 0;
     char *path;
     int fd;
 
@@ -443,17 +455,21 @@ static enum status check_file(struct check *check, const struct segment *segment
         status = STATUS_OK;
         goto out;
     }
-    if (facts.st_size > 0) {
-        map = map_file(fd, (size_t)facts.st_size);
+    size = (size_t)facts.st_size;
+    if (segment->is_open) {
+        size = data_end(fd, size);
+    }
+    if (size > 0) {
+        map = map_file(fd, size);
         if (map == NULL) {
             status = error_set(check->error, status_from_errno(errno), "could not read \"%s\": %s",
                                path, strerror(errno));
             goto out;
         }
     }
-    status = check_content(check, segment, slice_of(map, (size_t)facts.st_size));
+    status = check_content(check, segment, slice_of(map, size));
 out:
-    unmap_file(map, (size_t)facts.st_size);
+    unmap_file(map, size);
     if (fd >= 0) {
         (void)close(fd); /* Nothing was written. */
     }
@@ -559,6 +575,7 @@ static bool is_unused(int fd)
 {
     const void *map;
     struct stat facts;
+    size_t size;
     bool unused;
 
     if (fstat(fd, &facts) != 0 || !S_ISREG(facts.st_mode)) {
@@ -567,9 +584,10 @@ static bool is_unused(int fd)
     if (has_no_data(fd)) {
         return true;
     }
-    map = map_file(fd, (size_t)facts.st_size);
-    unused = map != NULL && is_zero(slice_of(map, (size_t)facts.st_size));
-    unmap_file(map, (size_t)facts.st_size);
+    size = data_end(fd, (size_t)facts.st_size);
+    map = map_file(fd, size);
+    unused = map != NULL && is_zero(slice_of(map, size));
+    unmap_file(map, size);
     return unused;
 }
 
