@@ -125,7 +125,7 @@ void agreement_executed(struct agreement *agreement, struct applied *work, uint6
     } else if (work->index > agreement->executed_index) {
         agreement->executed_index = work->index;
     }
-    agreement->has_begun = agreement->has_begun || work->kind == APPLIED_ENTRY;
+    agreement->has_foundation = agreement->has_foundation || work->kind == APPLIED_ENTRY;
     if (work->state_index != 0) {
         comparison_executed(&agreement->comparison, work->state_index, work->state_hash);
     }
@@ -423,7 +423,7 @@ static void flush_reads(struct agreement *agreement)
         .is_leader = seam->state == SEAM_LEADER,
         /* The leader executed the first entry: so the index that it names is behind that. */
         .is_ready = seam->state == SEAM_LEADER && seam->commit_index >= seam->barrier_index &&
-                    agreement->has_begun,
+                    agreement->has_foundation,
         .term = seam->term,
         .commit_index = seam->commit_index,
         .leader_id = seam->leader_id,
@@ -654,7 +654,7 @@ enum status agreement_open(const struct agreement_options *options, struct seam 
     agreement->leaderless_ms = now_ms;
     agreement->has_no_leader = true;
     agreement->executed_index = options->state_applied_index;
-    agreement->has_begun = options->state_time_ms > 0;
+    agreement->has_foundation = options->state_time_ms > 0;
     agreement->free_disk_bytes = UINT64_MAX;
     batch_init(&agreement->batch, options->self, options->boot, options->answer, options->data);
     proposer_init(&agreement->proposer);

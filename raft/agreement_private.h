@@ -100,7 +100,7 @@ struct agreement {
     uint64_t executed_index;
     uint64_t caught_up_index; /* This node is behind until it has executed this; 0: not known. */
     bool has_caught_up;
-    bool has_begun;          /* The state holds what the first entry of a new cluster brings. */
+    bool has_foundation;     /* The state holds what the first entry of a new cluster brings. */
     uint64_t maintain_index; /* Of the last maintenance entry. */
     uint64_t maintain_sequence;
 

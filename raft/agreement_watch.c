@@ -119,7 +119,7 @@ void agreement_observe(struct agreement *agreement)
         agreement->caught_up_index =
             view->state == SEAM_LEADER ? view->barrier_index : view->heard_commit_index;
     }
-    if (!agreement->has_caught_up && agreement->caught_up_index != 0 && agreement->has_begun &&
+    if (!agreement->has_caught_up && agreement->caught_up_index != 0 && agreement->has_foundation &&
         agreement->executed_index >= agreement->caught_up_index) {
         agreement->has_caught_up = true;
     }
