@@ -20,7 +20,7 @@
 #include "raft/dial.h"
 #include "storage/image_import.h"
 
-#define WINDOW        4u /* Pieces that are pulled and did not come. */
+#define WINDOW        16u /* Pieces that are pulled and did not come. */
 #define RETRY_MS      500u
 #define DISK_RETRY_MS 5000u
 #define SILENCE_MS    30000u  /* While pieces are awaited. */

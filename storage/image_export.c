@@ -6,8 +6,9 @@
 
 #include "daemon/base/check.h"
 
-#define WRITE_BYTES    (1u << 20)
-#define PROGRESS_BYTES (1u << 20)
+#define WRITE_BYTES (1u << 20)
+/* Whoever keeps a rate rests so often, and shortly, and others get the processor meanwhile. */
+#define PROGRESS_BYTES IMAGE_BLOCK_BYTES
 
 struct walk {
     const struct image_export *options;

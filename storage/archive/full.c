@@ -18,7 +18,7 @@
 #include "daemon/base/wire.h"
 #include "storage/image_export.h"
 
-#define COPY_BYTES      (1u << 20)
+#define COPY_BYTES      IMAGE_BLOCK_BYTES /* As while it is exported. */
 #define CREATE_ATTEMPTS 3
 
 enum status full_work_file(const char *directory, int *fd, struct error *error)

@@ -443,7 +443,7 @@ static void every_truncation_is_noticed(void **state)
 
 static void a_lost_doubled_or_swapped_block_is_noticed(void **state)
 {
-    struct buffer image = compose(40, 100000, 0);
+    struct buffer image = compose(40, IMAGE_BLOCK_BYTES / 5, 0);
     struct pieces whole = cut(buffer_slice(&image));
     struct pieces changed;
 
@@ -475,8 +475,8 @@ static void a_lost_doubled_or_swapped_block_is_noticed(void **state)
 
 static void a_piece_of_another_image_is_noticed(void **state)
 {
-    struct buffer image = compose(40, 100000, 0);
-    struct buffer other = compose(40, 100000, 1);
+    struct buffer image = compose(40, IMAGE_BLOCK_BYTES / 5, 0);
+    struct buffer other = compose(40, IMAGE_BLOCK_BYTES / 5, 1);
     struct pieces whole = cut(buffer_slice(&image));
     struct pieces foreign = cut(buffer_slice(&other));
 
@@ -563,7 +563,7 @@ static void a_later_format_is_told(void **state)
 
 static void a_reader_goes_on_where_another_one_stood(void **state)
 {
-    struct buffer image = compose(40, 100000, 0);
+    struct buffer image = compose(40, IMAGE_BLOCK_BYTES / 5, 0);
     struct pieces pieces = cut(buffer_slice(&image));
 
     (void)state;
