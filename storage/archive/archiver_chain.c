@@ -12,7 +12,7 @@
 #define LEAST_REPLAY_MS 10000u
 /* For the estimate of what a restore takes: a full is imported, deltas are executed. */
 #define IMPORT_BYTES_PER_MS 50000u
-#define REPLAY_BYTES_PER_MS 10000u
+#define REPLAY_BYTES_PER_MS 6000u
 
 /* --- The catalog --- */
 
