@@ -1,10 +1,7 @@
 #include "storage/image_export.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <unistd.h>
-
 #include "daemon/base/check.h"
+#include "daemon/base/files.h"
 
 #define WRITE_BYTES (1u << 20)
 /* Whoever keeps a rate rests so often, and shortly, and others get the processor meanwhile. */
@@ -15,34 +12,21 @@ struct walk {
     const struct image_facts *facts;
     struct error *error;
     struct buffer out;
+    uint64_t written;    /* Bytes of the image. */
     uint64_t unreported; /* Bytes of records since the last report: the image may be far smaller. */
 };
 
-/* The system would collect what is written, and then keep the disk busy with it for longer than
- * those who sync a log beside it can wait. A hint: whether it helps is not told. */
-static void start_writeback(struct walk *walk)
-{
-    (void)sync_file_range(walk->options->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
-}
-
 static enum status write_all(struct walk *walk)
 {
-    struct slice rest = buffer_slice(&walk->out);
+    struct slice bytes = buffer_slice(&walk->out);
+    enum status status = files_write(walk->options->fd, bytes, "an image", walk->error);
 
-    while (rest.size > 0) {
-        ssize_t n = write(walk->options->fd, rest.data, rest.size);
-
-        if (n < 0 && errno != EINTR) {
-            return error_set(walk->error, status_from_errno(errno), "could not write the image: %s",
-                             strerror(errno));
-        }
-        if (n > 0) {
-            rest = slice_from(rest, (size_t)n);
-        }
+    if (status == STATUS_OK) {
+        files_write_back(walk->options->fd, walk->written, bytes.size);
+        walk->written += bytes.size;
+        buffer_clear(&walk->out);
     }
-    start_writeback(walk);
-    buffer_clear(&walk->out);
-    return STATUS_OK;
+    return status;
 }
 
 static enum status report(struct walk *walk)

@@ -12,9 +12,9 @@ struct image_export {
     struct store *store;
     const char *cluster_id;
     int fd; /* Written from its position on; not synced. */
-    /* After each MiB or so of the state, with the bytes of it since the last call: anything but
-     * STATUS_OK ends the export with that. It may wait, to make the export slower. May be NULL. The
-     * first call is with 0 bytes, when @facts are known. */
+    /* After each IMAGE_BLOCK_BYTES or so of the state, with the bytes of it since the last call:
+     * anything but STATUS_OK ends the export with that. It may wait, to make the export slower. May
+     * be NULL. The first call is with 0 bytes, when @facts are known. */
     enum status (*on_progress)(void *data, const struct image_facts *facts, uint64_t bytes,
                                struct error *error);
     void *data;
