@@ -106,21 +106,11 @@ enum status change_read(struct txn *txn, uint64_t revision, struct change_set *s
 enum status change_oldest(struct txn *txn, struct change_set *set)
 {
     struct key prefix = key_prefix(KEY_CHANGE);
-    struct cursor *cursor;
     struct slice payload;
     struct slice found;
-    enum status status = cursor_open(txn, &cursor);
+    enum status status = txn_first(txn, key_slice(&prefix), &found, &payload);
 
-    if (status != STATUS_OK) {
-        return status;
-    }
-    status = cursor_seek(cursor, key_slice(&prefix), &found, &payload);
-    cursor_close(cursor);
-    if (status != STATUS_OK) {
-        return status;
-    }
-    return slice_starts_with(found, key_slice(&prefix)) ? decode_set(found, payload, set)
-                                                        : STATUS_END;
+    return status == STATUS_OK ? decode_set(found, payload, set) : status;
 }
 
 uint64_t change_due_ms(uint64_t time_ms)

@@ -35,18 +35,8 @@ static enum status first_of_kind(struct txn *txn, enum key_kind kind, struct sli
                                  struct slice *payload)
 {
     struct key prefix = key_prefix(kind);
-    struct cursor *cursor;
-    enum status status = cursor_open(txn, &cursor);
 
-    if (status != STATUS_OK) {
-        return status;
-    }
-    status = cursor_seek(cursor, key_slice(&prefix), found, payload);
-    cursor_close(cursor);
-    if (status == STATUS_OK && !slice_starts_with(*found, key_slice(&prefix))) {
-        return STATUS_END;
-    }
-    return status;
+    return txn_first(txn, key_slice(&prefix), found, payload);
 }
 
 enum status expiry_next(struct txn *txn, struct due *due)

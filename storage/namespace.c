@@ -281,21 +281,12 @@ static enum status purge_kind(struct execution *execution, uint64_t namespace_id
                               enum key_kind kind, uint32_t *budget)
 {
     struct key prefix = key_prefix_of_id(kind, namespace_id);
-    struct cursor *cursor;
     struct slice payload;
     struct slice found;
     enum status status = STATUS_OK;
 
     while (*budget > 0 && status == STATUS_OK) {
-        status = cursor_open(execution->txn, &cursor);
-        if (status != STATUS_OK) {
-            return status;
-        }
-        status = cursor_seek(cursor, key_slice(&prefix), &found, &payload);
-        cursor_close(cursor);
-        if (status == STATUS_OK && !slice_starts_with(found, key_slice(&prefix))) {
-            return STATUS_END;
-        }
+        status = txn_first(execution->txn, key_slice(&prefix), &found, &payload);
         if (status == STATUS_OK) {
             status = purge_record(execution, namespace_id, kind, found, payload, budget);
         }

@@ -109,6 +109,13 @@ MUST_USE enum status txn_put(struct txn *txn, struct slice key, struct slice pay
 /* STATUS_NOT_FOUND if there is none. */
 MUST_USE enum status txn_delete(struct txn *txn, struct slice key);
 
+/* The first record whose key begins with @prefix, of FRONT_PREFIX_BYTES at most; STATUS_END: there
+ * is none. For queues, from whose front records are taken: a writer does not look again at what it
+ * has taken. */
+#define FRONT_PREFIX_BYTES 9u
+MUST_USE enum status txn_first(struct txn *txn, struct slice prefix, struct slice *key,
+                               struct slice *payload);
+
 /* Walking in byte order. A cursor lives inside its transaction and is closed before it ends; one
  * may write through the transaction while a cursor of it is open, and it sees that. Moving on from
  * where nothing was found goes nowhere (STATUS_END). */

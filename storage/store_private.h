@@ -1,4 +1,5 @@
-/* What store.c, txn.c, cursor.c, flush.c, scrub.c and bulk.c share, and no one else may see. */
+/* What store.c, txn.c, cursor.c, front.c, flush.c, scrub.c and bulk.c share, and no one else may
+ * see. */
 #ifndef HOLDFAST_STORAGE_STORE_PRIVATE_H
 #define HOLDFAST_STORAGE_STORE_PRIVATE_H
 
@@ -30,6 +31,20 @@ struct found {
     struct slice payload;
 };
 
+/* Where queues begin (front.c). */
+#define FRONTS 8u
+struct front {
+    uint8_t prefix[FRONT_PREFIX_BYTES];
+    size_t prefix_size;
+    uint8_t low[LIMIT_STATE_KEY_BYTES]; /* No record with the prefix lies below. */
+    size_t low_size;                    /* 0: there is none at all. */
+};
+struct fronts {
+    unsigned n;
+    unsigned next;
+    struct front list[FRONTS];
+};
+
 struct txn {
     struct store *store;
     MDB_txn *mdb; /* Read-only, reset between uses; NULL before the first. */
@@ -45,6 +60,7 @@ struct txn {
     size_t steps_capacity;
     size_t n_marked; /* Steps before txn_mark(). */
     struct found last;
+    struct fronts fronts; /* Kept from one transaction to the next. */
 };
 
 /* How far a scrub is (scrub.c). The flushing thread's. */
@@ -106,6 +122,11 @@ int store_save_state(struct store *store, MDB_txn *mdb, const struct state *stat
 /* Read it, in the read transaction @mdb. */
 enum status store_load_state(struct store *store, MDB_txn *mdb, struct state *state,
                              struct error *error);
+
+/* A record was put under @key. */
+void front_note_put(struct fronts *fronts, struct slice key);
+/* Records that were taken may be there again. */
+void front_forget(struct fronts *fronts);
 
 /* Take a place among LMDB's readers, so that a scrub always has one; and leave it. */
 MUST_USE enum status scrub_open(struct store *store, struct error *error);

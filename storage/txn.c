@@ -164,6 +164,7 @@ void txn_commit(struct txn *txn)
 static void take_back(struct txn *txn, size_t n)
 {
     txn->last.key_size = 0;
+    front_forget(&txn->fronts);
     while (txn->n_steps > n) {
         memtable_revert(&txn->steps[--txn->n_steps]);
     }
@@ -362,6 +363,7 @@ enum status txn_put(struct txn *txn, struct slice key, struct slice payload)
     }
     record_hash_add(state->hash, key, payload);
     put(txn, key, key, payload);
+    front_note_put(&txn->fronts, key);
     return STATUS_OK;
 }
 
