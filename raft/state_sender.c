@@ -123,6 +123,7 @@ static void on_image(struct message *message)
         release(guest);
         return;
     }
+    guest->active_ms = uv_now(guest->sender->options.loop); /* Until now, it waited for us. */
     offer(guest);
 }
 

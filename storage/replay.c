@@ -16,12 +16,16 @@
 /* Of entries: with less the disk has more to do than the processor, with more the table in memory
  * is larger than a processor's cache (docs/performance.md). */
 #define FLUSH_BYTES (LIMIT_FLUSH_BYTES / 2)
+/* A small entry may remove a thousand records, and each removal takes its place in memory. */
+#define FLUSH_RECORDS (8 * LIMIT_FLUSH_RECORDS)
+#define LOOK_ENTRIES  64u
 
 struct replay {
     struct store *store;
     struct machine *machine;
     enum replay_source source;
-    size_t unflushed_bytes;
+    size_t unflushed_bytes; /* Of entries. */
+    unsigned n_not_looked;  /* Entries since it was looked at how much is in memory. */
     uint64_t last_index;
 
     pthread_t flusher;
@@ -139,14 +143,35 @@ static void on_result(void *data, uint32_t bundle, uint32_t command, struct slic
     (void)result;
 }
 
+static enum status see_whether_full(struct replay *replay, bool *is_full, struct error *error)
+{
+    struct store_unflushed unflushed;
+    enum status status;
+
+    *is_full = replay->unflushed_bytes >= FLUSH_BYTES;
+    if (*is_full || ++replay->n_not_looked < LOOK_ENTRIES) {
+        return STATUS_OK;
+    }
+    replay->n_not_looked = 0;
+    status = machine_commit(replay->machine, error);
+    if (status == STATUS_OK) {
+        store_unflushed(replay->store, &unflushed);
+        *is_full = unflushed.records >= FLUSH_RECORDS;
+    }
+    return status;
+}
+
 /* What was executed last is flushed only with what comes next, so that the caller can look at it
  * before. */
 enum status replay_execute(struct replay *replay, uint64_t index, uint64_t term,
                            const struct slice *entry, struct error *error)
 {
-    enum status status =
-        replay->unflushed_bytes >= FLUSH_BYTES ? start_flush(replay, error) : STATUS_OK;
+    bool is_full;
+    enum status status = see_whether_full(replay, &is_full, error);
 
+    if (status == STATUS_OK && is_full) {
+        status = start_flush(replay, error);
+    }
     if (status != STATUS_OK) {
         return status;
     }
