@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "daemon/base/check.h"
+#include "daemon/base/clock.h"
 #include "daemon/base/limits.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
@@ -23,10 +24,11 @@
 struct journal {
     pthread_t thread;
 
-    pthread_mutex_t files_mutex; /* Guards the next three. */
+    pthread_mutex_t files_mutex; /* Guards the next four. */
     struct journal_files *files;
     struct buffer writing;
-    bool has_failed; /* The last write or sync; it was logged. */
+    bool has_failed;  /* A write or sync; it was logged. */
+    bool has_written; /* Something since the last outcome. */
 
     pthread_mutex_t mutex; /* Guards what follows. */
     pthread_cond_t wake;
@@ -80,6 +82,7 @@ void journal_append(struct journal *journal, const struct step *step)
         }
         statistics->last_index = step->index;
         statistics->last_time_ms = step->time_ms;
+        statistics->appended_ms = clock_ms();
         statistics->last_revision = step->revision;
         if (journal->pending.size >= WRITE_BYTES) {
             CHECK(pthread_cond_signal(&journal->wake) == 0);
@@ -98,8 +101,15 @@ static void note_outcome(struct journal *journal, enum status status, const stru
         log_info("journal", "entries are kept for the archive again");
     }
     journal->has_failed = status != STATUS_OK;
+    journal->has_written = false;
     lock(&journal->mutex);
     journal->statistics.gaps += status != STATUS_OK ? 1 : 0;
+    unlock(&journal->mutex);
+}
+
+static void note_files(struct journal *journal)
+{
+    lock(&journal->mutex);
     journal->statistics.bytes = journal_files_bytes(journal->files);
     journal->statistics.files = journal_files_count(journal->files);
     unlock(&journal->mutex);
@@ -121,7 +131,11 @@ static void write_pending(struct journal *journal)
     unlock(&journal->mutex);
     if (journal->writing.size > 0) {
         status = journal_files_write(journal->files, buffer_slice(&journal->writing), &error);
-        note_outcome(journal, status, &error);
+        if (status != STATUS_OK) {
+            note_outcome(journal, status, &error);
+        }
+        journal->has_written = status == STATUS_OK;
+        note_files(journal);
     }
     if (journal->writing.size > 4 * WRITE_BYTES) {
         buffer_close(&journal->writing); /* It was much, for once. */
@@ -159,7 +173,7 @@ void journal_sync(struct journal *journal)
     lock(&journal->files_mutex);
     write_pending(journal);
     status = journal_files_sync(journal->files, &error);
-    if (status != STATUS_OK || journal->has_failed) {
+    if (status != STATUS_OK || (journal->has_failed && journal->has_written)) {
         note_outcome(journal, status, &error);
     }
     unlock(&journal->files_mutex);

@@ -46,8 +46,9 @@ MUST_USE enum status journal_read(struct journal *journal, uint64_t after, size_
 void journal_release(struct journal *journal, uint64_t index);
 
 struct journal_statistics {
-    uint64_t last_index; /* That was appended; 0: none is known. */
-    uint64_t last_time_ms;
+    uint64_t last_index;   /* That was appended; 0: none is known. */
+    uint64_t last_time_ms; /* Of the cluster, when it was executed. */
+    uint64_t appended_ms;  /* By the monotonic clock, when that was; 0: before it was opened. */
     uint64_t last_revision;
     uint64_t bytes; /* Of all files. */
     uint64_t files;

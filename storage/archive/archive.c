@@ -96,6 +96,7 @@ static enum status add(struct archive *archive, const char *url, struct error *e
     options.url = url;
     options.keys = archive->keys;
     options.work_directory = archive->options.work_directory;
+    options.number = (unsigned)archive->n_started;
     options.turn_data = archive;
     options.on_turn = on_turn;
     if (strcmp(url, ARCHIVE_LOCAL) == 0) {

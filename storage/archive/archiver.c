@@ -103,13 +103,17 @@ static bool delta_is_due(const struct archiver *archiver, bool is_asked)
             archiver->lag.bytes >= DELTA_BYTES);
 }
 
-/* All deltas that are due, up to now. */
+/* All deltas that are due, up to what is executed by now: what comes meanwhile is for another turn,
+ * as there is more to do than deltas. */
 static enum status make_deltas(struct archiver *archiver, bool is_asked, struct error *error)
 {
+    struct journal_statistics journal;
     enum status status = STATUS_OK;
 
+    journal_statistics(archiver->options.journal, &journal);
     archiver_note_lag(archiver);
     while (status == STATUS_OK && !archiver_is_canceled(archiver) &&
+           archiver_end_of_chain(archiver) < journal.last_index &&
            delta_is_due(archiver, is_asked)) {
         status = archiver_make_delta(archiver, error);
         archiver_note_lag(archiver);
@@ -217,6 +221,7 @@ static enum status watch_other(struct archiver *archiver, struct error *error)
     enum status status = STATUS_OK;
 
     archiver->has_catalog = false;
+    archiver->verify_failure[0] = '\0'; /* The other one tries. */
     archiver_give_up_merge(archiver);
     if (clock_ms() >= archiver->watch_due_ms) {
         archiver->watch_due_ms = clock_ms() + archiver->options.schedule.stand_in_ms / 4;
@@ -237,8 +242,8 @@ static void succeed(struct archiver *archiver, enum archiver_activity rests)
     archiver->n_retries = 0;
     archiver_note_lag(archiver);
     archiver_lock(archiver);
-    archiver->status.activity = rests;
-    archiver->status.error[0] = '\0';
+    archiver->status.activity = archiver->verify_failure[0] == '\0' ? rests : ARCHIVER_FAILING;
+    memcpy(archiver->status.error, archiver->verify_failure, sizeof archiver->status.error);
     archiver->status.completed = archiver->asked;
     archiver_unlock(archiver);
 }

@@ -39,6 +39,7 @@ struct archiver_options {
     const char *node;           /* Name, ... */
     const char *program;        /* ... and version. */
     const char *work_directory; /* Exists. */
+    unsigned number;            /* Among those with this work directory. */
     struct archiver_schedule schedule;
     struct retention_policy retention; /* Zeros: RETENTION_DAYS; but for max_bytes. */
     uint64_t bytes_per_second;         /* Of state that is read for a full. */

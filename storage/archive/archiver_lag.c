@@ -6,16 +6,17 @@
 
 #define NOTE_MS 1000u
 
-/* When a step was executed last, by the cluster's time. That is as good as now while the chain is
- * looked at all the time, whatever the clocks of nodes say. A node that has just started has not
- * been there for a while, so its own clock is asked, for once. */
-static uint64_t cluster_now_ms(const struct archiver *archiver,
-                               const struct journal_statistics *journal)
+/* How long ago a step was executed last. Before that, time is the cluster's, whatever the clocks of
+ * nodes say. A node that has just started has not been there for a while, so its own clock is asked
+ * then. */
+static uint64_t last_age_ms(const struct journal_statistics *journal, uint64_t now_ms)
 {
     uint64_t wall_ms = clock_wall_ms();
-    bool has_started = archiver->status.index == 0;
 
-    return has_started && wall_ms > journal->last_time_ms ? wall_ms : journal->last_time_ms;
+    if (journal->appended_ms != 0) {
+        return now_ms > journal->appended_ms ? now_ms - journal->appended_ms : 0;
+    }
+    return wall_ms > journal->last_time_ms ? wall_ms - journal->last_time_ms : 0;
 }
 
 /* When the first step behind @index was executed, by the monotonic clock: this node may have looked
@@ -24,16 +25,15 @@ static uint64_t first_waiting_ms(const struct archiver *archiver, uint64_t index
                                  const struct journal_statistics *journal, uint64_t now_ms)
 {
     struct buffer steps = BUFFER_EMPTY;
-    uint64_t last_ms = cluster_now_ms(archiver, journal);
-    uint64_t age_ms = 0;
+    uint64_t age_ms =
+        index == 0 ? 0 : last_age_ms(journal, now_ms); /* 0: what is archived is not known yet. */
     struct slice walk;
     struct step step;
 
-    if (index > 0 && /* Else it is not known yet what is archived. */
-        journal_read(archiver->options.journal, index, 1, &steps, NULL) == STATUS_OK) {
+    if (index > 0 && journal_read(archiver->options.journal, index, 1, &steps, NULL) == STATUS_OK) {
         walk = buffer_slice(&steps);
-        if (step_take(&walk, &step) == STATUS_OK && step.time_ms < last_ms) {
-            age_ms = last_ms - step.time_ms;
+        if (step_take(&walk, &step) == STATUS_OK && step.time_ms < journal->last_time_ms) {
+            age_ms += journal->last_time_ms - step.time_ms;
         }
     }
     buffer_close(&steps);

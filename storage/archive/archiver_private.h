@@ -41,6 +41,7 @@ struct archiver {
     uint64_t watch_due_ms;
     uint64_t stand_in_until_ms; /* Another node should archive, and does not. */
     uint64_t verify_due_ms;
+    char verify_failure[ERROR_MAX_TEXT]; /* Of the last restore that was tried; "": it was good. */
     uint64_t squeeze_due_ms;
     bool prunes_on;        /* The last turn's pruning has left some, and the catalog is new. */
     uint64_t prune_end_ms; /* When this turn's is enough. */
@@ -141,7 +142,8 @@ MUST_USE enum status archiver_want_room_for_full(const struct archiver *archiver
                                                  struct error *error);
 /* Asked once: the next time is put off. */
 bool archiver_verify_is_due(struct archiver *archiver);
-/* Restore to a directory that is removed again. */
+/* Try a restore. That it failed is told by the status until one is good: archiving goes on. Any
+ * other status than STATUS_OK: it was cut off. */
 MUST_USE enum status archiver_verify(struct archiver *archiver, struct error *error);
 
 #endif

@@ -1,5 +1,6 @@
 /* What keeps a chain well: room on the disk, and trying restores. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/statvfs.h>
 
@@ -11,6 +12,7 @@
 #include "storage/archive/restore.h"
 
 #define VERIFY_RANGE_MS (24ull * 3600 * 1000)
+#define VERIFY_AGAIN_MS (3600ull * 1000) /* After one that failed. */
 
 /* --- Room --- */
 
@@ -153,12 +155,16 @@ bool archiver_verify_is_due(struct archiver *archiver)
 }
 
 /* Restore to a directory that is removed again. */
-enum status archiver_verify(struct archiver *archiver, struct error *error)
+static enum status try_restore(struct archiver *archiver, struct error *error)
 {
-    char *directory = files_join(archiver->work_directory, "/verified");
     uint64_t begun_ms = clock_ms();
     struct restore_facts facts;
     enum status status;
+    char name[32];
+    char *directory;
+
+    (void)snprintf(name, sizeof name, "/verified-%u", archiver->options.number);
+    directory = files_join(archiver->work_directory, name);
 
     status = archiver_want_room_for_full(archiver, error);
     archiver_set_activity(archiver, ARCHIVER_VERIFYING);
@@ -174,12 +180,33 @@ enum status archiver_verify(struct archiver *archiver, struct error *error)
     if (status == STATUS_OK) {
         log_info("archive", "verified repository=%s revision=%" PRIu64 " took_ms=%" PRIu64,
                  archiver->status.url, facts.revision, clock_ms() - begun_ms);
-    } else if (status != STATUS_CANCELED) {
-        status = error_prefix(error, "a restore that was tried failed");
     }
     if (files_remove_directory(directory, NULL) != STATUS_OK) {
         log_warn("archive", "could not remove \"%s\"", directory);
     }
     free(directory);
     return status;
+}
+
+enum status archiver_verify(struct archiver *archiver, struct error *error)
+{
+    uint64_t again_ms = archiver_later(clock_ms(), VERIFY_AGAIN_MS);
+    enum status status = try_restore(archiver, error);
+
+    if (status == STATUS_OK) {
+        archiver->verify_failure[0] = '\0';
+    }
+    if (status == STATUS_OK || archiver_is_canceled(archiver)) {
+        return status;
+    }
+    archiver->verify_due_ms =
+        again_ms < archiver->verify_due_ms ? again_ms : archiver->verify_due_ms;
+    (void)error_prefix(error, "a restore that was tried failed");
+    log_warn("archive", "repository=%s: %s", archiver->status.url, error->text);
+    memcpy(archiver->verify_failure, error->text, sizeof archiver->verify_failure);
+    archiver_lock(archiver);
+    archiver->status.failures++;
+    memcpy(archiver->status.error, error->text, sizeof archiver->status.error);
+    archiver_unlock(archiver);
+    return STATUS_OK;
 }

@@ -362,6 +362,7 @@ static int compare_found(const void *a, const void *b)
 static void add_found(struct listing *listing, const char *name, uint64_t size_bytes)
 {
     if (strncmp(name, listing->prefix, strlen(listing->prefix)) != 0 ||
+        !repository_is_name(name, false) || /* Somebody else's. */
         (listing->after != NULL && strcmp(name, listing->after) <= 0)) {
         return;
     }

@@ -239,6 +239,9 @@ static enum status set_session(struct postgres_connection *connection, struct er
                               "set_config('lock_timeout', '10s', false), "
                               "set_config('statement_timeout', '60s', false), "
                               "set_config('idle_in_transaction_session_timeout', '30s', false), "
+                              "set_config('tcp_keepalives_idle', '30', false), "
+                              "set_config('tcp_keepalives_interval', '10', false), "
+                              "set_config('tcp_keepalives_count', '3', false), "
                               "set_config('default_transaction_isolation', 'read committed', "
                               "false), set_config('synchronous_commit', 'on', false)";
     struct postgres_params params = {.n = 0};

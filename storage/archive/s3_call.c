@@ -20,13 +20,14 @@
 #include "daemon/base/clock.h"
 #include "storage/archive/aws_secret.h"
 
-#define EMPTY_SHA256   "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-#define PAUSE_STEP_MS  50u /* So often a pause looks whether it is canceled. */
-#define MAX_CORRUPT    3u  /* Attempts whose answers make no sense. */
-#define OWN_FIELDS     4u
-#define MAX_FIELDS     (S3_CALL_PAIRS + OWN_FIELDS)
-#define MAX_DATE_BYTES 64u
-#define MAX_SKEW_S     600
+#define EMPTY_SHA256    "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+#define PAUSE_STEP_MS   50u /* So often a pause looks whether it is canceled. */
+#define MAX_CORRUPT     3u  /* Attempts whose answers make no sense. */
+#define OWN_FIELDS      4u
+#define MAX_FIELDS      (S3_CALL_PAIRS + OWN_FIELDS)
+#define MAX_DATE_BYTES  64u
+#define MAX_SKEW_S      600
+#define CREDIBLE_SKEW_S (20ll * 365 * 24 * 3600) /* Beyond that, a date is nonsense. */
 
 static const struct s3_limits default_limits = {.connect_ms = 10000,
                                                 .stall_s = 30,
@@ -195,8 +196,7 @@ static enum status tell(const struct s3_service *service, struct s3_call *call, 
 }
 
 /* How far the server's clock is before ours, by its field Date. False: it has none that can be
- * read.
- */
+ * read and believed. */
 static bool find_skew(const struct exchange_answer *answer, int64_t *skew_s)
 {
     struct slice field = exchange_field(answer, "date");
@@ -213,7 +213,7 @@ static bool find_skew(const struct exchange_answer *answer, int64_t *skew_s)
         return false;
     }
     *skew_s = time_s - time(NULL);
-    return true;
+    return llabs(*skew_s) <= CREDIBLE_SKEW_S;
 }
 
 /* The answer to a HEAD has no body that would say why it was refused. S3 takes times that are up to

@@ -458,13 +458,54 @@ static void an_archive_that_cannot_be_restored_is_told(void **state)
     archive_fixture_list(f, &objects);
     archive_fixture_flip(f, objects.names[1],
                          objects.sizes[1] / 2); /* The segment: nobody else reads it. */
-    f->options.schedule.verify_ms = 1;
+    f->options.schedule.verify_ms = 2000;
     archive_fixture_open_archiver(f);
     assert_true(wait_until(has_failed, f->archiver, ARCHIVE_FIXTURE_LIMIT_MS));
     archiver_status(f->archiver, &status);
+    assert_non_null(strstr(status.error, "a restore that was tried failed"));
 
+    status = archive_fixture_ask(f); /* Archiving goes on, and it is told all the same. */
+    assert_int_equal(status.activity, ARCHIVER_FAILING);
     assert_non_null(strstr(status.error, "a restore that was tried failed"));
     assert_int_equal(status.verified_ms, 0);
+}
+
+static bool has_verified_or_failed(void *data)
+{
+    struct archiver_status status;
+
+    archiver_status(data, &status);
+    return status.verified_ms != 0 || status.failures > 0;
+}
+
+/* At the same time, in one work directory. */
+static void two_archivers_try_restores_apart(void **state)
+{
+    struct archive_fixture *f = *state;
+    struct archiver *archivers[2];
+    struct archiver_status status;
+    char url[128];
+
+    archive_fixture_go_on(f, 100);
+    f->options.schedule.verify_ms = 1;
+    archive_fixture_open_archiver(f);
+    (void)snprintf(url, sizeof url, "%s-2", f->url);
+    f->options.url = url;
+    f->options.number = 1;
+    assert_int_equal(archiver_open(&f->options, &f->other, &f->error), STATUS_OK);
+    archivers[0] = f->archiver;
+    archivers[1] = f->other;
+    for (unsigned i = 0; i < 20; i++) {
+        archiver_status(archivers[i % 2], &status);
+        assert_int_equal(status.failures, 0);
+        archive_fixture_go_on(f, 1);
+        (void)archive_fixture_ask_archiver(archivers[i % 2]);
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        assert_true(wait_until(has_verified_or_failed, archivers[i], ARCHIVE_FIXTURE_LIMIT_MS));
+        archiver_status(archivers[i], &status);
+        assert_int_equal(status.failures, 0);
+    }
 }
 
 static void an_encrypted_archive_needs_its_key(void **state)
@@ -685,6 +726,8 @@ int main(void)
                                         archive_fixture_teardown),
         cmocka_unit_test_setup_teardown(an_archive_that_cannot_be_restored_is_told,
                                         archive_fixture_setup, archive_fixture_teardown),
+        cmocka_unit_test_setup_teardown(two_archivers_try_restores_apart, archive_fixture_setup,
+                                        archive_fixture_teardown),
         cmocka_unit_test_setup_teardown(an_encrypted_archive_needs_its_key, archive_fixture_setup,
                                         archive_fixture_teardown),
         cmocka_unit_test_setup_teardown(damage_anywhere_is_told, archive_fixture_setup,

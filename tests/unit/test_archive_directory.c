@@ -143,6 +143,7 @@ static void what_is_being_created_or_is_no_file_is_not_listed(void **state)
                      STATUS_OK);
     write_file(in_directory(f, ".new/half"));
     write_file(in_directory(f, "x/.hidden"));
+    write_file(in_directory(f, "x/1 (copy)"));
     assert_int_equal(symlink("1", in_directory(f, "x/link")), 0);
 
     assert_int_equal(count(f), 1);

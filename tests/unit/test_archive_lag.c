@@ -146,6 +146,27 @@ static void what_came_during_an_upload_is_as_old_as_it_is(void **state)
     await_no_lag(f);
 }
 
+/* Also if nothing came after it. */
+static void the_last_step_is_as_old_as_it_is(void **state)
+{
+    struct archive_fixture *f = *state;
+    struct archiver_status status;
+
+    archive_fixture_open_archiver(f);
+    archive_fixture_await_first_full(f);
+    atomic_store(&is_slow, true);
+    archive_fixture_write(f, 1);
+    await_upload(1);
+    archive_fixture_write(f, f->n_points);
+    pause_ms(300);
+    atomic_store(&n_allowed, 1);
+    await_upload(2);
+
+    archiver_status(f->archiver, &status);
+    assert_true(status.lag_ms >= 300);
+    await_no_lag(f);
+}
+
 /* Whoever takes over has not been waiting himself. */
 static void who_takes_over_tells_since_when_something_waits(void **state)
 {
@@ -179,10 +200,49 @@ static void who_was_off_does_not_take_that_for_no_time(void **state)
     archive_fixture_catch_up(f);
     archive_fixture_close_archiver(f);
     write_two(f, 0);
+    journal_close(f->journal);
+    archive_fixture_open_journal(f);
+    f->options.journal = f->journal;
     atomic_store(&is_slow, true);
     archive_fixture_open_archiver(f);
 
     await_lag(f, LONG_MS);
+    await_no_lag(f);
+}
+
+struct asked {
+    struct archiver *archiver;
+    uint64_t number;
+};
+
+static bool is_completed(void *data)
+{
+    const struct asked *asked = data;
+    struct archiver_status status;
+
+    archiver_status(asked->archiver, &status);
+    return status.completed >= asked->number;
+}
+
+/* What comes after it was asked for is not waited for: something comes all the time. */
+static void what_is_asked_for_ends_while_more_comes(void **state)
+{
+    struct archive_fixture *f = *state;
+    struct asked asked;
+
+    archive_fixture_open_archiver(f);
+    archive_fixture_await_first_full(f);
+    atomic_store(&is_slow, true);
+    f->is_chosen = false;
+    (void)archive_fixture_ask(f);
+    archive_fixture_write(f, f->n_points);
+    f->is_chosen = true;
+    asked = (struct asked){.archiver = f->archiver, .number = archiver_ask(f->archiver)};
+    await_upload(1);
+    archive_fixture_write(f, f->n_points);
+    atomic_store(&n_allowed, 1);
+
+    assert_true(wait_until(is_completed, &asked, ARCHIVE_FIXTURE_LIMIT_MS));
     await_no_lag(f);
 }
 
@@ -193,7 +253,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(it_grows_while_a_repository_takes_its_time),
         TEST(what_came_during_an_upload_is_as_old_as_it_is),
+        TEST(the_last_step_is_as_old_as_it_is),
         TEST(who_takes_over_tells_since_when_something_waits),
+        TEST(what_is_asked_for_ends_while_more_comes),
         TEST(who_was_off_does_not_take_that_for_no_time),
     };
 
