@@ -174,6 +174,7 @@ struct segment {
 struct check {
     const char *directory;
     struct error *error;
+    size_t data_size; /* Of the file that is looked at: it has only zeros behind that. */
     struct segment *segments;
     size_t n_segments;
     size_t capacity;
@@ -344,6 +345,13 @@ static enum status check_closed(struct check *check, const struct segment *segme
     return STATUS_OK;
 }
 
+/* Is @content, the whole file, nothing but zeros from @offset on? */
+static bool ends_in_zeros(const struct check *check, struct slice content, size_t offset)
+{
+    return offset >= check->data_size ||
+           is_zero(slice_of(content.data + offset, check->data_size - offset));
+}
+
 static enum status check_open(struct check *check, const struct segment *segment,
                               struct slice content)
 {
@@ -351,7 +359,7 @@ static enum status check_open(struct check *check, const struct segment *segment
     size_t offset;
     enum status status;
 
-    if (is_zero(content)) {
+    if (ends_in_zeros(check, content, 0)) {
         return STATUS_OK; /* Prepared and not used, or nothing of it reached the disk. */
     }
     if (check->ended_in[0] != '\0') {
@@ -364,7 +372,7 @@ static enum status check_open(struct check *check, const struct segment *segment
         return status;
     }
     check->next_index += n_entries;
-    if (is_zero(slice_from(content, offset))) {
+    if (ends_in_zeros(check, content, offset)) {
         return STATUS_OK;
     }
     if (holds_batch(slice_from(content, offset))) {
@@ -380,7 +388,7 @@ static enum status check_open(struct check *check, const struct segment *segment
 static enum status check_content(struct check *check, const struct segment *segment,
                                  struct slice content)
 {
-    if (segment->is_open && is_zero(content)) {
+    if (segment->is_open && ends_in_zeros(check, content, 0)) {
         return STATUS_OK;
     }
     if (content.size < FORMAT_BYTES) {
@@ -405,8 +413,8 @@ static bool has_no_data(int fd)
     return lseek(fd, 0, SEEK_DATA) < 0 && errno == ENXIO;
 }
 
-/* How much of the @size bytes has to be read: what is behind the last data of a file is zeros, and
- * no batch is nothing but zeros. */
+/* What is behind the last data of a file is zeros: to how much of the @size bytes may there be
+ * other ones? (The last batch may end in zeros, and so behind that.) */
 static size_t data_end(int fd, size_t size)
 {
     off_t hole = lseek(fd, 0, SEEK_HOLE);
@@ -456,9 +464,7 @@ static enum status check_file(struct check *check, const struct segment *segment
         goto out;
     }
     size = (size_t)facts.st_size;
-    if (segment->is_open) {
-        size = data_end(fd, size);
-    }
+    check->data_size = segment->is_open ? data_end(fd, size) : size;
     if (size > 0) {
         map = map_file(fd, size);
         if (map == NULL) {

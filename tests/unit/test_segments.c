@@ -232,6 +232,33 @@ static void a_whole_log_is_counted(void **state)
     assert_false(f->summary.torn);
 }
 
+/* As copies that leave out zeros make it. */
+static void a_batch_that_ends_in_a_hole_is_whole(void **state)
+{
+    enum { SIZE = 64 << 10, NOT_ZERO = 100, BLOCK = 4096 };
+    struct fixture *f = *state;
+    char path[128];
+    size_t start;
+    size_t data;
+
+    save_good_log(f);
+    begin(f);
+    add_batch(f, 1, 2, 32);
+    start = f->file.size;
+    add_batch(f, 1, 2, SIZE);
+    data = f->file.size - SIZE;
+    memset(f->file.data + data + NOT_ZERO, 0, SIZE - NOT_ZERO);
+    wire_set_u32(&f->file, start + 4, segments_checksum(f->file.data + data, SIZE, 0));
+    f->file.size = BLOCK;
+    save(f, "open-1");
+    (void)snprintf(path, sizeof path, "%s/open-1", f->directory);
+    assert_int_equal(truncate(path, 1 << 20), 0);
+
+    assert_int_equal(check(f, 5), STATUS_OK);
+    assert_int_equal(f->summary.last_index, 5);
+    assert_false(f->summary.torn);
+}
+
 static void a_log_that_ends_before_what_was_stored_is_refused(void **state)
 {
     struct fixture *f = *state;
@@ -484,6 +511,7 @@ int main(void)
         cmocka_unit_test(checksum_is_the_one_of_libraft),
         TEST(an_empty_directory_is_an_empty_log),
         TEST(a_whole_log_is_counted),
+        TEST(a_batch_that_ends_in_a_hole_is_whole),
         TEST(a_log_that_ends_before_what_was_stored_is_refused),
         TEST(every_cut_of_the_last_batch_is_a_torn_end),
         TEST(every_flipped_byte_before_the_end_is_found),
