@@ -257,6 +257,7 @@ static void a_cluster_that_was_set_back_is_told(void **state)
 {
     struct archive_fixture *f = *state;
     struct archive_fixture *back;
+    struct archiver_status status;
 
     archive_fixture_use_shared(f);
     archive_fixture_open_archiver(f);
@@ -267,8 +268,11 @@ static void a_cluster_that_was_set_back_is_told(void **state)
 
     back = open_copy(f);
     archive_fixture_go_on(back, 10);
+    back->options.schedule.full_ms = 1; /* One is due. */
     archive_fixture_open_archiver(back);
     await_failure(back, "it was set back");
+    archiver_status(back->archiver, &status);
+    assert_int_equal(status.fulls, 1);
     archive_fixture_close_archiver(back);
     archive_fixture_go_on(back, 60);
     archive_fixture_open_archiver(back);
