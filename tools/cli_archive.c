@@ -350,10 +350,12 @@ static json_t *chain_to_json(const char *base, const struct catalog *catalog)
         (void)json_array_append_new(fulls, full_to_json(&catalog->fulls[i - 1]));
     }
     text_time(catalog->last_time_ms, time_text);
-    return json_pack("{s:s, s:o, s:o, s:o, s:o, s:s, s:o, s:o}", "chain", base, "items", fulls,
-                     "deltas", number(catalog->n_deltas), "merged", number(catalog->n_merged),
-                     "revision", number(catalog->last_revision), "time", time_text, "index",
-                     number(catalog->last_index), "bytes", number(catalog->bytes));
+    return json_pack("{s:s, s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:s*}", "chain", base, "items",
+                     fulls, "deltas", number(catalog->n_deltas), "merged",
+                     number(catalog->n_merged), "revision", number(catalog->last_revision), "time",
+                     time_text, "index", number(catalog->last_index), "bytes",
+                     number(catalog->bytes), "damage",
+                     catalog->end_damage[0] == '\0' ? NULL : catalog->end_damage);
 }
 
 static void print_chain(struct cli *cli, const json_t *chain)
@@ -367,6 +369,9 @@ static void print_chain(struct cli *cli, const json_t *chain)
                          number_of(chain, "deltas"), number_of(chain, "merged"));
     progress_append_bytes(&cli->out, number_of(chain, "bytes"));
     buffer_append_byte(&cli->out, '\n');
+    if (json_object_get(chain, "damage") != NULL) {
+        buffer_append_format(&cli->out, "  its end is damaged: %s\n", text_of(chain, "damage"));
+    }
     print_fulls(cli, chain);
 }
 

@@ -108,6 +108,11 @@ enum status archiver_load_catalog(struct archiver *archiver, struct error *error
     if (status != STATUS_OK) {
         return status;
     }
+    if (catalog.end_damage[0] != '\0') { /* What comes behind it? */
+        status = error_set(error, STATUS_CORRUPT, "%s", catalog.end_damage);
+        catalog_close(&catalog);
+        return status;
+    }
     if (catalog.n_damaged > 0) {
         log_warn("archive", "fulls are damaged repository=%s number=%zu: %s", archiver->status.url,
                  catalog.n_damaged, catalog.damage);

@@ -227,30 +227,41 @@ static size_t furthest_merged(const struct catalog *catalog)
     return found;
 }
 
+/* STATUS_CORRUPT: it is noted that it is. */
+static enum status look_at_end(struct catalog *catalog, struct repository *repository,
+                               const char *name, const struct master_keys *keys,
+                               struct error *error)
+{
+    struct delta_facts facts;
+    enum status status = delta_look(repository, name, keys, &facts, error);
+
+    if (status == STATUS_OK) {
+        go_to(catalog, &facts);
+    } else if (status == STATUS_CORRUPT && catalog->end_damage[0] == '\0') {
+        memcpy(catalog->end_damage, error->text, sizeof catalog->end_damage);
+    }
+    return status;
+}
+
 /* What is merged is never the end of a chain, unless something was taken away. */
 static enum status find_end(struct catalog *catalog, struct repository *repository,
                             const char *base, const struct master_keys *keys, struct error *error)
 {
     size_t i = furthest_merged(catalog);
-    uint64_t begins =
-        catalog->n_deltas == 0 ? 0 : catalog->deltas[catalog->n_deltas - 1].first_index;
-    struct delta_facts facts;
+    uint64_t begins = 0;
     char name[NAMES_BYTES];
-    enum status status = STATUS_OK;
+    enum status status = STATUS_CORRUPT;
 
-    if (catalog->n_deltas > 0) {
+    for (size_t k = catalog->n_deltas; k > 0 && status == STATUS_CORRUPT; k--) {
+        begins = catalog->deltas[k - 1].first_index;
         names_delta(base, begins, name);
-        status = delta_look(repository, name, keys, &facts, error);
-        if (status == STATUS_OK) {
-            go_to(catalog, &facts);
-        }
+        status = look_at_end(catalog, repository, name, keys, error);
     }
+    status = status == STATUS_CORRUPT ? STATUS_OK : status;
     if (status == STATUS_OK && i < catalog->n_merged && catalog->merged[i].last_index >= begins) {
         catalog_merged_name(base, &catalog->merged[i], name);
-        status = delta_look(repository, name, keys, &facts, error);
-        if (status == STATUS_OK) {
-            go_to(catalog, &facts);
-        }
+        status = look_at_end(catalog, repository, name, keys, error);
+        status = status == STATUS_CORRUPT ? STATUS_OK : status;
     }
     for (size_t k = catalog->n_fulls; k > 0 && status == STATUS_OK && catalog->last_index == 0;
          k--) {

@@ -57,14 +57,17 @@ struct catalog {
     /* Fulls whose manifest is damaged: they are not whole, and nothing else is known of them. */
     size_t n_damaged;
     char damage[ERROR_MAX_TEXT]; /* What is wrong with the last of them; "": none. */
-    /* Up to where the deltas go; without any, the newest full. Zeros: there is nothing. */
+    /* What is wrong with what comes last, merged or not; "": nothing. */
+    char end_damage[ERROR_MAX_TEXT];
+    /* Up to where the deltas go, without what is damaged at the end; without any, the newest full.
+     * Zeros: there is nothing. */
     uint64_t last_index;
     uint64_t last_revision;
     uint64_t last_time_ms;
 };
 
-/* The chain with this base (names.h). STATUS_CORRUPT: what tells where it ends is damaged. As
- * repository_list() and repository_read(). After STATUS_OK, the caller ends with catalog_close().
+/* The chain with this base (names.h). As repository_list() and repository_read(). After STATUS_OK,
+ * the caller ends with catalog_close().
  */
 MUST_USE enum status catalog_load(struct repository *repository, const char *base,
                                   const struct master_keys *keys, struct catalog *catalog,

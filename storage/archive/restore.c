@@ -81,6 +81,20 @@ static bool is_better(const struct restore *restore, const struct catalog *catal
                            : catalog->fulls[full].index > best->fulls[restore->full].index;
 }
 
+/* An earlier point does not need what is damaged at the end; the newest one was there. */
+static enum status want_end(const struct restore *restore, const struct catalog *catalog,
+                            struct error *error)
+{
+    if (catalog->end_damage[0] == '\0' || restore->options.to_revision != UINT64_MAX ||
+        restore->options.to_time_ms != UINT64_MAX) {
+        return STATUS_OK;
+    }
+    return error_set(error, STATUS_CORRUPT,
+                     "%s. What is before it can be restored: say up to which revision, %" PRIu64
+                     " at most",
+                     catalog->end_damage, catalog->last_revision);
+}
+
 static enum status consider(struct restore *restore, const char *base, struct error *error)
 {
     struct catalog catalog;
@@ -88,6 +102,12 @@ static enum status consider(struct restore *restore, const char *base, struct er
     enum status status =
         catalog_load(restore->repository, base, restore->options.keys, &catalog, error);
 
+    if (status == STATUS_OK) {
+        status = want_end(restore, &catalog, error);
+        if (status != STATUS_OK) {
+            catalog_close(&catalog);
+        }
+    }
     if (status != STATUS_OK) {
         return status;
     }

@@ -165,6 +165,13 @@ static bool is_damage(const struct restore *restore, enum status status)
            (status == STATUS_CORRUPT || status == STATUS_NOT_FOUND || status == STATUS_UNSUPPORTED);
 }
 
+static void tell_damage(const struct restore *restore, const struct error *error)
+{
+    if (restore->options.on_damage != NULL) {
+        restore->options.on_damage(restore->options.data, error->text);
+    }
+}
+
 static enum status go_around(struct restore *restore, const struct stop *stop, struct error *error)
 {
     restore->is_damaged[stop->i] = true;
@@ -174,9 +181,7 @@ static enum status go_around(struct restore *restore, const struct stop *stop, s
         restore->damaged_end = stop->last_index;
     }
     restore->facts.damaged++;
-    if (restore->options.on_damage != NULL) {
-        restore->options.on_damage(restore->options.data, error->text);
-    }
+    tell_damage(restore, error);
     repository_close(restore->ahead);
     restore->ahead = NULL;
     return restore_read_ahead(restore, false, error);
@@ -193,7 +198,18 @@ static enum status replay_stop(struct restore *restore, const struct stop *stop,
     if (status == STATUS_END && restore->has_arrived) {
         return STATUS_OK;
     }
-    return stop->is_merged && is_damage(restore, status) ? go_around(restore, stop, error) : status;
+    if (!is_damage(restore, status)) {
+        return status;
+    }
+    if (stop->is_merged) {
+        return go_around(restore, stop, error);
+    }
+    if (restore->facts.revision == restore->options.to_revision) {
+        restore->has_arrived = true; /* It is behind the wanted point. */
+        tell_damage(restore, error);
+        return STATUS_OK;
+    }
+    return status;
 }
 
 static bool begins_later(const struct catalog *catalog, uint64_t index)

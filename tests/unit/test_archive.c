@@ -560,6 +560,37 @@ static void damage_anywhere_is_told(void **state)
     archive_fixture_check_latest(f);
 }
 
+/* An earlier point needs nothing of it. */
+static void a_damaged_end_is_told_and_what_is_before_it_restored(void **state)
+{
+    struct archive_fixture *f = *state;
+    struct archive_fixture_objects objects = {.n = 0};
+    struct archive_fixture_point before;
+    struct archiver_status status;
+    struct restore_facts facts;
+
+    archive_fixture_open_archiver(f);
+    archive_fixture_await_first_full(f);
+    archive_fixture_go_on(f, 10);
+    archive_fixture_catch_up(f);
+    before = f->points[f->n_points - 1];
+    archive_fixture_go_on(f, 10);
+    archive_fixture_catch_up(f);
+    archive_fixture_close_archiver(f);
+    archive_fixture_list(f, &objects);
+    assert_non_null(strstr(objects.names[objects.n - 1], "/log/"));
+    archive_fixture_flip(f, objects.names[objects.n - 1], 20); /* Its head. */
+
+    assert_int_equal(archive_fixture_restore(f, UINT64_MAX, UINT64_MAX, &facts), STATUS_CORRUPT);
+    assert_non_null(strstr(f->error.text, objects.names[objects.n - 1]));
+    assert_non_null(strstr(f->error.text, "say up to which revision"));
+    archive_fixture_check_restore(f, before.revision, UINT64_MAX, &before);
+    archive_fixture_open_archiver(f); /* It cannot know what comes behind. */
+    assert_true(wait_until(has_failed, f->archiver, ARCHIVE_FIXTURE_LIMIT_MS));
+    archiver_status(f->archiver, &status);
+    assert_non_null(strstr(status.error, objects.names[objects.n - 1]));
+}
+
 /* What is older is as good as it was, and the archiver makes another one. */
 static void a_damaged_manifest_is_gone_around(void **state)
 {
@@ -732,6 +763,8 @@ int main(void)
                                         archive_fixture_teardown),
         cmocka_unit_test_setup_teardown(damage_anywhere_is_told, archive_fixture_setup,
                                         archive_fixture_teardown),
+        cmocka_unit_test_setup_teardown(a_damaged_end_is_told_and_what_is_before_it_restored,
+                                        archive_fixture_setup, archive_fixture_teardown),
         cmocka_unit_test_setup_teardown(a_damaged_manifest_is_gone_around, archive_fixture_setup,
                                         archive_fixture_teardown),
         cmocka_unit_test_setup_teardown(a_missing_object_is_told, archive_fixture_setup,
