@@ -33,10 +33,13 @@ static struct front *add_front(struct fronts *fronts, struct slice prefix)
     return front;
 }
 
+/* @key: empty if there is no record. */
 static void move_front(struct front *front, struct slice key)
 {
     CHECK(key.size <= sizeof front->low);
-    memcpy(front->low, key.data, key.size);
+    if (key.size > 0) {
+        memcpy(front->low, key.data, key.size);
+    }
     front->low_size = key.size;
 }
 
