@@ -176,12 +176,18 @@ static bool is_done(void *data)
     return status.completed >= asked->number;
 }
 
-struct archiver_status archive_fixture_ask_archiver(struct archiver *archiver)
+void archive_fixture_await_asked(struct archiver *archiver, uint64_t number)
 {
-    struct asked asked = {.archiver = archiver, .number = archiver_ask(archiver)};
-    struct archiver_status status;
+    struct asked asked = {.archiver = archiver, .number = number};
 
     assert_true(wait_until(is_done, &asked, ARCHIVE_FIXTURE_LIMIT_MS));
+}
+
+struct archiver_status archive_fixture_ask_archiver(struct archiver *archiver)
+{
+    struct archiver_status status;
+
+    archive_fixture_await_asked(archiver, archiver_ask(archiver));
     archiver_status(archiver, &status);
     return status;
 }

@@ -67,6 +67,8 @@ void archive_fixture_catch_up(struct archive_fixture *f);
 /* All that was executed is archived, and a full is made. */
 struct archiver_status archive_fixture_ask(struct archive_fixture *f);
 struct archiver_status archive_fixture_ask_archiver(struct archiver *archiver);
+/* What archiver_ask() gave @number for is done. */
+void archive_fixture_await_asked(struct archiver *archiver, uint64_t number);
 void archive_fixture_close_archiver(struct archive_fixture *f);
 
 /* To a new directory. */

@@ -210,25 +210,11 @@ static void who_was_off_does_not_take_that_for_no_time(void **state)
     await_no_lag(f);
 }
 
-struct asked {
-    struct archiver *archiver;
-    uint64_t number;
-};
-
-static bool is_completed(void *data)
-{
-    const struct asked *asked = data;
-    struct archiver_status status;
-
-    archiver_status(asked->archiver, &status);
-    return status.completed >= asked->number;
-}
-
 /* What comes after it was asked for is not waited for: something comes all the time. */
 static void what_is_asked_for_ends_while_more_comes(void **state)
 {
     struct archive_fixture *f = *state;
-    struct asked asked;
+    uint64_t number;
 
     archive_fixture_open_archiver(f);
     archive_fixture_await_first_full(f);
@@ -237,12 +223,12 @@ static void what_is_asked_for_ends_while_more_comes(void **state)
     (void)archive_fixture_ask(f);
     archive_fixture_write(f, f->n_points);
     f->is_chosen = true;
-    asked = (struct asked){.archiver = f->archiver, .number = archiver_ask(f->archiver)};
+    number = archiver_ask(f->archiver);
     await_upload(1);
     archive_fixture_write(f, f->n_points);
     atomic_store(&n_allowed, 1);
 
-    assert_true(wait_until(is_completed, &asked, ARCHIVE_FIXTURE_LIMIT_MS));
+    archive_fixture_await_asked(f->archiver, number);
     await_no_lag(f);
 }
 
