@@ -175,8 +175,7 @@ static enum status archive(struct archiver *archiver, struct error *error)
     if (status == STATUS_OK) {
         status = archiver_check_end(archiver, error);
     }
-    archiver->is_put_off = archiver->ahead_since_ms != 0;
-    if (status == STATUS_OK && archiver->is_put_off) {
+    if (status == STATUS_OK && archiver->ahead_since_ms != 0) {
         return STATUS_OK; /* Whether this is the cluster of the chain is to be seen. */
     }
     if (status == STATUS_OK) { /* First: it may make room for the rest. */
@@ -225,7 +224,6 @@ static enum status watch_other(struct archiver *archiver, struct error *error)
     enum status status = STATUS_OK;
 
     archiver->has_catalog = false;
-    archiver->is_put_off = false;
     archiver->verify_failure[0] = '\0'; /* The other one tries. */
     archiver_give_up_merge(archiver);
     if (clock_ms() >= archiver->watch_due_ms) {
@@ -249,7 +247,7 @@ static void succeed(struct archiver *archiver, enum archiver_activity rests)
     archiver_lock(archiver);
     archiver->status.activity = archiver->verify_failure[0] == '\0' ? rests : ARCHIVER_FAILING;
     memcpy(archiver->status.error, archiver->verify_failure, sizeof archiver->status.error);
-    if (!archiver->is_put_off) {
+    if (rests != ARCHIVER_IDLE || archiver->ahead_since_ms == 0) { /* Else nothing was done. */
         archiver->status.completed = archiver->asked;
     }
     archiver_unlock(archiver);

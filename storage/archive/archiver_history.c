@@ -81,16 +81,15 @@ enum status archiver_check_end(struct archiver *archiver, struct error *error)
     struct delta_facts facts;
     char name[NAMES_BYTES];
     enum status status;
+    bool is_known;
 
     journal_statistics(archiver->options.journal, &journal);
-    if (catalog->n_deltas == 0 || journal.last_index == 0) {
-        return STATUS_OK;
-    }
-    if (journal.last_index < catalog->last_index) {
+    is_known = catalog->n_deltas > 0 && journal.last_index > 0;
+    if (is_known && journal.last_index < catalog->last_index) {
         return refuse_when_ahead(archiver, journal.last_index, error);
     }
     archiver->ahead_since_ms = 0;
-    if (archiver->knows_history) {
+    if (!is_known || archiver->knows_history) {
         return STATUS_OK;
     }
     names_delta(archiver->base, catalog->deltas[catalog->n_deltas - 1].first_index, name);

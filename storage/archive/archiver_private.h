@@ -37,7 +37,6 @@ struct archiver {
     bool has_catalog;
     bool knows_history;      /* The deltas that were found there are of this cluster's. */
     uint64_t ahead_since_ms; /* That the chain is, of what was executed; 0: it is not. */
-    bool is_put_off;         /* What was asked for: the last turn did nothing, as that is so. */
     uint64_t prune_due_ms;
     uint64_t watch_due_ms;
     uint64_t stand_in_until_ms; /* Another node should archive, and does not. */

@@ -227,7 +227,7 @@ static size_t furthest_merged(const struct catalog *catalog)
     return found;
 }
 
-/* STATUS_CORRUPT: it is noted that it is. */
+/* If it is damaged, that is noted. */
 static enum status look_at_end(struct catalog *catalog, struct repository *repository,
                                const char *name, const struct master_keys *keys,
                                struct error *error)
@@ -240,7 +240,7 @@ static enum status look_at_end(struct catalog *catalog, struct repository *repos
     } else if (status == STATUS_CORRUPT && catalog->end_damage[0] == '\0') {
         memcpy(catalog->end_damage, error->text, sizeof catalog->end_damage);
     }
-    return status;
+    return status == STATUS_CORRUPT ? STATUS_OK : status;
 }
 
 /* What is merged is never the end of a chain, unless something was taken away. */
@@ -250,18 +250,17 @@ static enum status find_end(struct catalog *catalog, struct repository *reposito
     size_t i = furthest_merged(catalog);
     uint64_t begins = 0;
     char name[NAMES_BYTES];
-    enum status status = STATUS_CORRUPT;
+    enum status status = STATUS_OK;
 
-    for (size_t k = catalog->n_deltas; k > 0 && status == STATUS_CORRUPT; k--) {
+    for (size_t k = catalog->n_deltas; k > 0 && status == STATUS_OK && catalog->last_index == 0;
+         k--) {
         begins = catalog->deltas[k - 1].first_index;
         names_delta(base, begins, name);
         status = look_at_end(catalog, repository, name, keys, error);
     }
-    status = status == STATUS_CORRUPT ? STATUS_OK : status;
     if (status == STATUS_OK && i < catalog->n_merged && catalog->merged[i].last_index >= begins) {
         catalog_merged_name(base, &catalog->merged[i], name);
         status = look_at_end(catalog, repository, name, keys, error);
-        status = status == STATUS_CORRUPT ? STATUS_OK : status;
     }
     for (size_t k = catalog->n_fulls; k > 0 && status == STATUS_OK && catalog->last_index == 0;
          k--) {

@@ -102,13 +102,12 @@ static enum status consider(struct restore *restore, const char *base, struct er
     enum status status =
         catalog_load(restore->repository, base, restore->options.keys, &catalog, error);
 
-    if (status == STATUS_OK) {
-        status = want_end(restore, &catalog, error);
-        if (status != STATUS_OK) {
-            catalog_close(&catalog);
-        }
-    }
     if (status != STATUS_OK) {
+        return status;
+    }
+    status = want_end(restore, &catalog, error);
+    if (status != STATUS_OK) {
+        catalog_close(&catalog);
         return status;
     }
     full = catalog_find_full(&catalog, UINT64_MAX, restore->options.to_revision,

@@ -196,11 +196,12 @@ static enum status tell(const struct s3_service *service, struct s3_call *call, 
 }
 
 /* How far the server's clock is before ours, by its field Date. False: it has none that can be
- * read and believed. */
+ * read and believed, and @skew_s stays. */
 static bool find_skew(const struct exchange_answer *answer, int64_t *skew_s)
 {
     struct slice field = exchange_field(answer, "date");
     char text[MAX_DATE_BYTES];
+    int64_t found_s;
     time_t time_s;
 
     if (field.size == 0 || field.size >= sizeof text) {
@@ -212,8 +213,12 @@ static bool find_skew(const struct exchange_answer *answer, int64_t *skew_s)
     if (time_s < 0) {
         return false;
     }
-    *skew_s = time_s - time(NULL);
-    return llabs(*skew_s) <= CREDIBLE_SKEW_S;
+    found_s = time_s - time(NULL);
+    if (llabs(found_s) > CREDIBLE_SKEW_S) {
+        return false;
+    }
+    *skew_s = found_s;
+    return true;
 }
 
 /* The answer to a HEAD has no body that would say why it was refused. S3 takes times that are up to

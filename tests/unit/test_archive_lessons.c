@@ -283,6 +283,32 @@ static void a_cluster_that_was_set_back_is_told(void **state)
     assert_int_equal(archive_fixture_teardown((void *[]){back}), 0);
 }
 
+/* What was ahead is not there any more. */
+static void a_chain_of_another_history_that_is_removed_begins_anew(void **state)
+{
+    struct archive_fixture *f = *state;
+    struct archive_fixture *back;
+    struct archiver_status status;
+    char command[128];
+
+    archive_fixture_use_shared(f);
+    archive_fixture_open_archiver(f);
+    archive_fixture_await_first_full(f);
+    archive_fixture_go_on(f, 40);
+    archive_fixture_catch_up(f);
+    archive_fixture_close_archiver(f);
+
+    back = open_copy(f);
+    archive_fixture_go_on(back, 10);
+    archive_fixture_open_archiver(back);
+    await_failure(back, "it was set back");
+    (void)snprintf(command, sizeof command, "rm -r %s/archive", f->directory);
+    assert_int_equal(system(command), 0);
+    status = archive_fixture_ask(back);
+    assert_true(status.fulls > 0);
+    assert_int_equal(archive_fixture_teardown((void *[]){back}), 0);
+}
+
 /* --- A restored clone that writes into the original's repository (pgBackRest #1161) --- */
 
 /* There, a copy that was started for a look wrote its log into the archive of the original. Here
@@ -351,6 +377,7 @@ int main(void)
         TEST(a_restore_whose_archive_is_cut_down_is_told),
         TEST(a_restored_cluster_archives_from_its_first_moment_on),
         TEST(a_cluster_that_was_set_back_is_told),
+        TEST(a_chain_of_another_history_that_is_removed_begins_anew),
         TEST(a_restored_cluster_leaves_the_archive_of_the_first_alone),
         TEST(a_copy_of_all_disks_is_told),
     };
