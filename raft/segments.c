@@ -359,9 +359,6 @@ static enum status check_open(struct check *check, const struct segment *segment
     size_t offset;
     enum status status;
 
-    if (ends_in_zeros(check, content, 0)) {
-        return STATUS_OK; /* Prepared and not used, or nothing of it reached the disk. */
-    }
     if (check->ended_in[0] != '\0') {
         return error_set(check->error, STATUS_CORRUPT,
                          "\"%s/%s\" has a damaged batch, but \"%s\" goes on behind it" ADVICE,
@@ -389,7 +386,7 @@ static enum status check_content(struct check *check, const struct segment *segm
                                  struct slice content)
 {
     if (segment->is_open && ends_in_zeros(check, content, 0)) {
-        return STATUS_OK;
+        return STATUS_OK; /* Prepared and not used, or nothing of it reached the disk. */
     }
     if (content.size < FORMAT_BYTES) {
         return corrupt(check, segment, 0, "it is too short");

@@ -20,7 +20,6 @@
 #include "raft/dial.h"
 #include "storage/image_import.h"
 
-#define WINDOW        16u /* Pieces that are pulled and did not come. */
 #define RETRY_MS      500u
 #define DISK_RETRY_MS 5000u
 #define SILENCE_MS    30000u  /* While pieces are awaited. */
@@ -107,7 +106,8 @@ static void pull(struct state_receiver *receiver)
     struct frame frame = {.type = FRAME_STATE_PULL};
     uint64_t next = image_import_next(receiver->import);
 
-    while (receiver->next_pull < receiver->offer.pieces && receiver->next_pull < next + WINDOW) {
+    while (receiver->next_pull < receiver->offer.pieces &&
+           receiver->next_pull < next + LIMIT_STATE_PULLS) {
         frame.state_pull.piece = receiver->next_pull++;
         (void)channel_send(receiver->channel, &frame); /* A failure is told by on_broken(). */
     }

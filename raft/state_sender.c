@@ -20,7 +20,6 @@
 #include "raft/channel.h"
 
 #define MAX_GUESTS       LIMIT_MEMBERS
-#define MAX_PULLS        16u /* A receiver that pulls more is out of order. */
 #define QUEUED_BYTES     (1u << 20)
 #define PUMP_MS          5u
 #define GUEST_SILENCE_MS 60000u
@@ -35,7 +34,7 @@ struct guest {
     bool is_waiting; /* For the request. */
     struct image_spool *spool;
     unsigned n_pulls;
-    uint64_t pulls[MAX_PULLS];
+    uint64_t pulls[LIMIT_STATE_PULLS];
     struct buffer piece; /* The first of the pulls, as far as it is not sent: */
     size_t sent;         /* from here on. */
 };
@@ -268,7 +267,7 @@ static void on_timer(uv_timer_t *timer)
 
 static void on_pull(struct guest *guest, const struct frame_state_pull *pull)
 {
-    if (guest->spool == NULL || guest->is_waiting || guest->n_pulls == MAX_PULLS ||
+    if (guest->spool == NULL || guest->is_waiting || guest->n_pulls == LIMIT_STATE_PULLS ||
         pull->piece >= image_spool_pieces(guest->spool)) {
         log_warn("state", "ended a transfer: the receiver is out of order peer=%016" PRIx64,
                  guest->peer);

@@ -513,31 +513,25 @@ enum status event_abandon(struct txn *txn, const struct session_row *row)
 static enum status delete_ids(struct txn *txn, uint64_t object_id, uint32_t *budget)
 {
     struct key prefix = key_prefix_of_id(KEY_EVENT_ID, object_id);
-    struct cursor *cursor;
-    enum status status = cursor_open(txn, &cursor);
+    enum status status = STATUS_OK;
 
-    if (status != STATUS_OK) {
-        return status;
-    }
-    while (*budget > 0) {
+    while (*budget > 0 && status == STATUS_OK) {
         struct slice found;
         struct slice payload;
         struct key key;
 
-        status = cursor_seek(cursor, key_slice(&prefix), &found, &payload);
-        if (status != STATUS_OK || !slice_starts_with(found, key_slice(&prefix))) {
+        status = txn_first(txn, key_slice(&prefix), &found, &payload);
+        if (status != STATUS_OK) {
             break;
         }
         CHECK(found.size <= sizeof key.data);     /* LMDB holds none that is longer. */
         memcpy(key.data, found.data, found.size); /* It lies in the map, which changes. */
         key.size = found.size;
         status = txn_delete(txn, key_slice(&key));
-        if (status != STATUS_OK) {
-            break;
+        if (status == STATUS_OK) {
+            --*budget;
         }
-        --*budget;
     }
-    cursor_close(cursor);
     return status == STATUS_END ? STATUS_OK : status;
 }
 

@@ -137,18 +137,9 @@ enum status purge_find_events(struct txn *txn, uint64_t object_id, uint64_t from
     struct slice prefix = slice_of(key.data, key.size - sizeof from_seq);
     struct slice found;
     struct slice payload;
-    struct cursor *cursor;
-    enum status status = cursor_open(txn, &cursor);
+    enum status status = txn_seek(txn, key_slice(&key), prefix, &found, &payload);
 
-    if (status != STATUS_OK) {
-        return status;
-    }
-    status = cursor_seek(cursor, key_slice(&key), &found, &payload);
-    cursor_close(cursor);
-    if (status != STATUS_OK) {
-        return status;
-    }
-    return slice_starts_with(found, prefix) ? read_purge(found, payload, purge) : STATUS_END;
+    return status == STATUS_OK ? read_purge(found, payload, purge) : status;
 }
 
 enum status purge_remove(struct txn *txn, const struct purge *purge)

@@ -62,8 +62,8 @@ void front_forget(struct fronts *fronts)
     fronts->next = 0;
 }
 
-static enum status seek(struct txn *txn, struct slice from, struct slice prefix, struct slice *key,
-                        struct slice *payload)
+enum status txn_seek(struct txn *txn, struct slice from, struct slice prefix, struct slice *key,
+                     struct slice *payload)
 {
     struct cursor *cursor;
     enum status status = cursor_open(txn, &cursor);
@@ -84,9 +84,9 @@ enum status txn_first(struct txn *txn, struct slice prefix, struct slice *key,
     struct front *front;
     enum status status;
 
-    CHECK(prefix.size > 0 && prefix.size <= FRONT_PREFIX_BYTES);
+    CHECK(prefix.size > 0 && prefix.size <= LIMIT_STATE_KEY_BYTES);
     if (!txn->is_write) {
-        return seek(txn, prefix, prefix, key, payload);
+        return txn_seek(txn, prefix, prefix, key, payload);
     }
     front = find_front(fronts, prefix);
     if (front != NULL) {
@@ -95,7 +95,7 @@ enum status txn_first(struct txn *txn, struct slice prefix, struct slice *key,
         }
         from = slice_of(front->low, front->low_size);
     }
-    status = seek(txn, from, prefix, key, payload);
+    status = txn_seek(txn, from, prefix, key, payload);
     if (status == STATUS_OK || status == STATUS_END) {
         front = front != NULL ? front : add_front(fronts, prefix);
         move_front(front, status == STATUS_OK ? *key : slice_of(NULL, 0));

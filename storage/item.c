@@ -288,20 +288,11 @@ static enum status execute_delete(struct execution *execution, const struct foun
 static enum status first_below(struct execution *execution, const struct key *prefix,
                                struct item_row *row)
 {
-    struct cursor *cursor;
     struct slice payload;
     struct slice found;
-    enum status status = cursor_open(execution->txn, &cursor);
+    enum status status = txn_first(execution->txn, key_slice(prefix), &found, &payload);
 
-    if (status != STATUS_OK) {
-        return status;
-    }
-    status = cursor_seek(cursor, key_slice(prefix), &found, &payload);
-    cursor_close(cursor);
-    if (status != STATUS_OK) {
-        return status;
-    }
-    return slice_starts_with(found, key_slice(prefix)) ? item_row_decode(payload, row) : STATUS_END;
+    return status == STATUS_OK ? item_row_decode(payload, row) : status;
 }
 
 /* Expired items are removed on the way, and count towards what one entry may touch. */

@@ -16,9 +16,10 @@
 /* Of entries: with less the disk has more to do than the processor, with more the table in memory
  * is larger than a processor's cache (docs/performance.md). */
 #define FLUSH_BYTES (LIMIT_FLUSH_BYTES / 2)
-/* A small entry may remove a thousand records, and each removal takes its place in memory. */
+/* A small entry may remove a thousand records, and each removal takes its place in memory. What
+ * clients write is not so much before it is FLUSH_BYTES. */
 #define FLUSH_RECORDS (8 * LIMIT_FLUSH_RECORDS)
-#define LOOK_ENTRIES  64u
+#define LOOK_ENTRIES  64u /* After so many, as it takes a commit. */
 
 struct replay {
     struct store *store;

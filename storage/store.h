@@ -109,10 +109,11 @@ MUST_USE enum status txn_put(struct txn *txn, struct slice key, struct slice pay
 /* STATUS_NOT_FOUND if there is none. */
 MUST_USE enum status txn_delete(struct txn *txn, struct slice key);
 
-/* The first record whose key begins with @prefix, of FRONT_PREFIX_BYTES at most; STATUS_END: there
- * is none. For queues, from whose front records are taken: a writer does not look again at what it
- * has taken. */
-#define FRONT_PREFIX_BYTES 9u
+/* The first record at or after @from whose key begins with @prefix; STATUS_END: there is none. */
+MUST_USE enum status txn_seek(struct txn *txn, struct slice from, struct slice prefix,
+                              struct slice *key, struct slice *payload);
+/* The first record whose key begins with @prefix; STATUS_END: there is none. For queues, from
+ * whose front records are taken: a writer does not look again at what it has taken. */
 MUST_USE enum status txn_first(struct txn *txn, struct slice prefix, struct slice *key,
                                struct slice *payload);
 

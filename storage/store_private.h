@@ -34,7 +34,7 @@ struct found {
 /* Where queues begin (front.c). */
 #define FRONTS 8u
 struct front {
-    uint8_t prefix[FRONT_PREFIX_BYTES];
+    uint8_t prefix[LIMIT_STATE_KEY_BYTES];
     size_t prefix_size;
     uint8_t low[LIMIT_STATE_KEY_BYTES]; /* No record with the prefix lies below. */
     size_t low_size;                    /* 0: there is none at all. */

@@ -69,6 +69,7 @@
 #define LIMIT_FLUSH_RECORDS     65536u /* ... or with so many records: each may dirty a page. */
 #define LIMIT_PEER_QUEUE_BYTES  (32u << 20) /* Bytes queued towards one peer. */
 #define LIMIT_FRAME_BYTES       (8u << 20) /* One frame between peers: a bundle and its envelope. */
+#define LIMIT_STATE_PULLS       16u          /* Pieces of a state that are asked for at a time. */
 #define LIMIT_TRANSFER_RATE     (64u << 20)  /* Bytes of state per second to all who get it. */
 #define LIMIT_MEMBERS           15u        /* Members of one cluster, of all roles. */
 #define LIMIT_NAME_BYTES        63u        /* A member's name. */
